@@ -1,0 +1,59 @@
+# Every target is a gate of .ci/run, or what a gate needs; `make check` is all of them.
+# PYTHON is the interpreter that the virtual environment is made with.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help setup check format format-check lint types pyright mypy imports test docs wheel bench constraints reference clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: ## virtual environment with everything that development needs
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+
+check: ## every gate, as in continuous integration
+	.ci/run
+
+format: ## rewrite the code in the one format
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+format-check: ## is it in the one format?
+	$(BIN)/ruff format --check
+
+lint: ## ruff, all rules but the reasoned exceptions
+	$(BIN)/ruff check
+
+types: pyright mypy ## both type checkers
+
+pyright: ## strict
+	$(BIN)/pyright --pythonpath $(BIN)/python --warnings
+
+mypy: ## strict
+	$(BIN)/mypy
+
+imports: ## the contracts of the layers
+	$(BIN)/lint-imports
+
+test: ## all tests, with branch coverage
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+
+docs: ## the code blocks of README and docs
+	$(BIN)/python -m pytest -n 2 tests/docs
+
+wheel: ## build, install in a clean environment, run from another folder
+	tools/try-wheel $(BIN)/python
+
+bench: ## what the specification promises, measured beside the alternatives
+	$(BIN)/python -m benchmarks
+
+reference: ## the pages of docs/reference and docs/schema that follow from the code
+	$(BIN)/python tools/reference.py
+
+constraints: ## the newest versions that fit, as constraints.txt
+	$(PYTHON) tools/constraints.py
+
+clean: ## what was built and cached, not the runs under output/
+	rm -rf build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

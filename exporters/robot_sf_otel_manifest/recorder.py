@@ -1,0 +1,292 @@
+"""The recorder: every event to the journal at once, the derived files when there is time."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from robot_sf_otel import guard
+from robot_sf_otel.manifest.fold import RunFold
+from robot_sf_otel.manifest.schema import (
+    TERMINAL_RUN,
+    PlanStep,
+    SelfCost,
+    StepSample,
+    TelemetrySnapshot,
+)
+from robot_sf_otel.manifest.statistics import TelemetrySummary
+from robot_sf_otel.store.derived import write_derived
+from robot_sf_otel.store.journal import JournalTail, JournalWriter
+from robot_sf_otel.store.layout import RunPaths, create_run_dir, worker_journal
+from robot_sf_otel.store.lock import RunLock
+from robot_sf_otel.store.reader import fold_run
+from robot_sf_otel.store.telemetry import TelemetryWriter
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from robot_sf_otel.config import Config
+    from robot_sf_otel.manifest.events import Event, RunStarted
+
+MANIFEST_SECONDS: Final = 1.0
+"""Shortest time between two writes of the derived files."""
+MANIFEST_SHARE: Final = 0.01
+"""Largest share of the time that writing them may take."""
+DIRECTORY_RETRY_SECONDS: Final = 5.0
+
+
+class OwnerRecorder:
+    """Records the run of this process: journal, samples, lock, manifest."""
+
+    def __init__(self, root: Path, pipeline: str, time_unix_nano: int, name: str | None) -> None:
+        """Create the run directory; where that fails everything is kept in memory and retried."""
+        self._root = root
+        self._created = True
+        self.run_dir = self._create(pipeline, time_unix_nano, name)
+        self._paths = RunPaths(self.run_dir)
+        self._lock: RunLock | None = None
+        self._journal = JournalWriter(self._paths.journal, on_fault=guard.fault)
+        self._telemetry = TelemetryWriter(self._paths.telemetry, on_fault=guard.fault)
+        self._acquire()
+        self._incoming: deque[Event] = deque()
+        self._fold = RunFold()
+        self._summary = TelemetrySummary()
+        self._tails: dict[str, JournalTail] = {}
+        self._refreshing = threading.Lock()
+        self._dirty = True
+        self._next_write = 0.0
+        self._next_try = 0.0
+        self._derived_bytes = 0
+        self._cost = SelfCost()
+        self._closed = False
+
+    def _create(self, pipeline: str, time_unix_nano: int, name: str | None) -> Path:
+        try:
+            return create_run_dir(self._root, pipeline=pipeline, now_ns=time_unix_nano, name=name)
+        except ValueError as error:  # a run name from outside that no directory can have
+            guard.warn(f"the run name is ignored: {error}")
+            return self._create(pipeline, time_unix_nano, None)
+        except OSError as error:
+            guard.fault(f"creating a run under {self._root}", error)
+            self._created = False
+            return create_run_dir(
+                self._root, pipeline=pipeline, now_ns=time_unix_nano, name=None, make=False
+            )
+
+    def _acquire(self) -> None:
+        if self._created and self._lock is None:
+            with guard.shielded("run.lock"):
+                self._lock = RunLock.acquire(self._paths.lock)
+
+    @property
+    def run_id(self) -> str:
+        """The run's id: its directory's name."""
+        return self.run_dir.name
+
+    def record(self, *events: Event, sync: bool = True) -> None:
+        """Append events; with `sync` they are on disk when this returns. Never raises."""
+        self._journal.append(*events, sync=sync)
+        self._incoming.extend(events)
+        self._dirty = True
+
+    def sample(self, snapshot: TelemetrySnapshot) -> None:
+        """Append a sample, with the progress of child processes where this one runs no step."""
+        if snapshot.step_id is None:
+            self._add_worker_progress(snapshot)
+        self._telemetry.append(snapshot)
+        self._summary.add(snapshot)
+        self._dirty = True
+
+    def _add_worker_progress(self, snapshot: TelemetrySnapshot) -> None:
+        samples = [
+            StepSample(
+                step_id=entry.step_id,
+                span_id=entry.span_id,
+                done=entry.progress.done,
+                total=entry.progress.total,
+                rate=entry.progress.rate,
+            )
+            for entry in self._fold.running()
+        ]
+        if not samples:
+            return
+        shown = next((s for s in reversed(samples) if s.rate is not None), samples[-1])
+        snapshot.step_id = shown.step_id
+        snapshot.steps_per_sec = shown.rate
+        if shown.total is not None or shown.done:
+            snapshot.progress_done = shown.done
+            snapshot.progress_total = shown.total
+        snapshot.steps = samples if len(samples) > 1 else []
+
+    def refresh(self, cost: SelfCost) -> None:
+        """Retry what failed, fold what came, and write the derived files if they are due."""
+        now = time.monotonic()
+        if not self._created and now >= self._next_try:
+            self._next_try = now + DIRECTORY_RETRY_SECONDS
+            self._retry_directory()
+        self._journal.flush()
+        with self._refreshing:
+            if self._closed:
+                return
+            self._cost = self.cost(cost)
+            self._take_in()
+            if self._created and self._dirty and now >= self._next_write:
+                self._write_derived()
+
+    def _retry_directory(self) -> None:
+        try:
+            self.run_dir.mkdir(parents=True)
+        except OSError:
+            return
+        self._created = True
+        self._acquire()
+
+    def _take_in(self) -> None:
+        while self._incoming:
+            self._fold.apply(self._incoming.popleft())
+        for event in self._worker_events():
+            self._fold.apply(event)
+            self._dirty = True
+
+    def _worker_events(self) -> Iterator[Event]:
+        try:
+            names = sorted(path.name for path in self._paths.workers.iterdir())
+        except OSError:
+            return
+        for name in names:
+            if name not in self._tails:
+                self._tails[name] = JournalTail(self._paths.workers / name)
+            yield from self._tails[name].read()
+
+    def _write_derived(self) -> None:
+        began = time.monotonic()
+        self._dirty = False
+        try:
+            record = self._fold.record(telemetry=self._summary.result(), self_cost=self._cost)
+            self._derived_bytes += write_derived(self.run_dir, record)
+        except (OSError, ValueError) as error:
+            self._dirty = True
+            guard.fault("manifest", error)
+        took = time.monotonic() - began
+        self._next_write = time.monotonic() + max(MANIFEST_SECONDS, took / MANIFEST_SHARE)
+
+    def cost(self, base: SelfCost) -> SelfCost:
+        """Return `base` with what writing cost filled in."""
+        journal = self._journal.stats
+        base.bytes_written = (
+            journal.bytes_written + self._telemetry.bytes_written + self._derived_bytes
+        )
+        base.slowest_sync_seconds = journal.slowest_sync_seconds
+        base.events_dropped = journal.events_dropped
+        return base
+
+    def close(self) -> None:
+        """Write the final record, then let go of the lock."""
+        with self._refreshing:
+            if self._closed:
+                return
+            if not self._created:
+                self._retry_directory()
+            self._journal.flush()
+            self._journal.close()
+            self._telemetry.close()
+            self._take_in()
+            if self._created:
+                self._write_derived()
+            self._closed = True
+        if self._lock is not None:
+            self._lock.close()
+
+    def abandon(self) -> None:
+        """Close what a forked child inherited, without a lock and without writing."""
+        self._journal.abandon()
+        self._telemetry.abandon()
+        if self._lock is not None:
+            self._lock.abandon()
+
+
+class WorkerRecorder:
+    """Records what a child process does in the run of another: a journal of its own.
+
+    The journal is created by the first event, so that children that report nothing leave nothing.
+    """
+
+    def __init__(self, run_dir: Path, run_id: str) -> None:
+        """Write nothing yet."""
+        self.run_dir = run_dir
+        self.run_id = run_id
+        self._journal: JournalWriter | None = None
+
+    def record(self, *events: Event, sync: bool = True) -> None:
+        """Append events to this process's journal. Never raises."""
+        if self._journal is None:
+            path = worker_journal(self.run_dir, socket.gethostname(), os.getpid())
+            with guard.shielded("worker journal"):
+                path.parent.mkdir(exist_ok=True)
+            self._journal = JournalWriter(path, on_fault=guard.fault)
+        self._journal.append(*events, sync=sync)
+
+    def sample(self, snapshot: TelemetrySnapshot) -> None:
+        """Do nothing: the owner samples the whole process tree."""
+
+    def refresh(self, cost: SelfCost) -> None:
+        """Retry what could not be written."""
+        del cost
+        if self._journal is not None:
+            self._journal.flush()
+
+    def cost(self, base: SelfCost) -> SelfCost:
+        """Return `base`: a child's cost is part of the tree's."""
+        return base
+
+    def close(self) -> None:
+        """Let go of the journal."""
+        if self._journal is not None:
+            self._journal.close()
+
+    def abandon(self) -> None:
+        """Close what a forked child inherited."""
+        if self._journal is not None:
+            self._journal.abandon()
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedRun:
+    """A run of another process, as a child found it."""
+
+    recorder: WorkerRecorder
+    started: RunStarted
+    plan: list[PlanStep]
+    closed: bool
+
+
+class ManifestRecorder:
+    """Opens and joins runs under the artifact root of a configuration."""
+
+    def __init__(self, config: Config) -> None:
+        """Keep where runs go and what the next one is called."""
+        self._config = config
+
+    def open_run(self, pipeline: str, time_unix_nano: int) -> OwnerRecorder:
+        """Create the record of a new run. Never raises: without a disk it keeps events."""
+        config = self._config
+        return OwnerRecorder(config.artifact_root, pipeline, time_unix_nano, config.run_name)
+
+    def join_run(self, run_dir: Path) -> JoinedRun | None:
+        """Take part in a run of another process; None where its journal cannot be read."""
+        fold, _ = fold_run(run_dir)
+        if fold.started is None:
+            return None
+        recorder = WorkerRecorder(run_dir, fold.started.run_id)
+        closed = fold.status in TERMINAL_RUN
+        return JoinedRun(recorder, fold.started, fold.plan.steps, closed)
+
+    def worker(self, run_dir: Path, run_id: str) -> WorkerRecorder:
+        """Return a recorder for a forked child of the owner."""
+        return WorkerRecorder(run_dir, run_id)

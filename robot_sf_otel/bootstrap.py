@@ -1,0 +1,278 @@
+"""`configure()` and `shutdown()`: put the parts together, and take them apart again."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robot_sf_otel import environment_variables as env
+from robot_sf_otel import guard, semconv
+from robot_sf_otel.config import Arguments, Config, resolve, switched
+from robot_sf_otel.instrument import context
+from robot_sf_otel.redaction import Redactor
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
+
+    from robot_sf_otel.instrument.runtime import Recorder, Runtime
+    from robot_sf_otel.observer import RunObserver
+    from robot_sf_otel.providers import Providers
+
+RECORDERS = "robot_sf_otel_recorder"
+"""Entry-point group of recorders; the one named `manifest` writes the canonical files."""
+
+
+class _Installed:
+    """What `configure()` put in place in this process."""
+
+    def __init__(self) -> None:
+        self.config: Config | None = None
+        self.given: tuple[object, object] = (None, None)
+        self.providers: Providers | None = None
+        self.observer: RunObserver | None = None
+        self.metered: MeterProvider | None = None
+        self.hooked = False
+
+
+_installed = _Installed()
+
+
+def configure(
+    *,
+    artifact_root: str | Path | None = None,
+    run_name: str | None = None,
+    interval: float | None = None,
+    gpu: str | None = None,
+    console: str | None = None,
+    watchdog: bool | None = None,
+    on_finish: str | None = None,
+    rules: str | Path | None = None,
+    redact: str | None = None,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+) -> None:
+    """Switch telemetry on in this process. Never raises; a bad value warns and falls back.
+
+    Each setting is taken from its argument, else from its environment variable, else from its
+    default (see `environment_variables`). Calling it again changes nothing; with other values it
+    warns, unless `shutdown()` came between.
+
+    Args:
+        artifact_root: Folder that holds `run-tracker/`; `output` by default.
+        run_name: Directory name of the run instead of a generated one.
+        interval: Seconds between telemetry samples, at least 0.1; 1.0 by default.
+        gpu: `auto` or `off`.
+        console: Progress on stderr: `auto`, `lines` or `off`.
+        watchdog: Whether a small process closes the record of a killed run.
+        on_finish: Command run when a run has ended.
+        rules: TOML file with thresholds of the recommendation rules.
+        redact: Extra regular expression of names whose values are masked.
+        tracer_provider: Provider to use instead of the global one.
+        meter_provider: Provider to use instead of the global one.
+    """
+    arguments = Arguments(
+        artifact_root=artifact_root,
+        run_name=run_name,
+        interval=interval,
+        gpu=gpu,
+        console=console,
+        watchdog=watchdog,
+        on_finish=on_finish,
+        rules=rules,
+        redact=redact,
+    )
+    with guard.shielded("configure"):
+        _configure(arguments, tracer_provider, meter_provider)
+
+
+def _configure(
+    arguments: Arguments,
+    tracer_provider: TracerProvider | None,
+    meter_provider: MeterProvider | None,
+) -> None:
+    if context.in_multiprocessing_bootstrap():
+        return
+    environ: Mapping[str, str] = {**os.environ, **context.inherited_by_process_state()}
+    if switched(environ, guard.warn) is False:
+        return
+    config = resolve(arguments, environ, guard.warn)
+    if context.process.runtime is not None:
+        _compare(arguments, config, (tracer_provider, meter_provider))
+        return
+    from robot_sf_otel import __version__, providers
+    from robot_sf_otel.instrument.runtime import Runtime
+
+    obtained = providers.obtain(tracer_provider, meter_provider, environ)
+    if _installed.providers is not None:
+        obtained.owned = _installed.providers.owned or obtained.owned
+    recorder = _recorder(config)
+    redact = Redactor(config.redact)
+    runtime = Runtime(
+        tracer=providers.tracer(obtained.tracer_provider, __version__),
+        recorder=recorder,
+        redact=redact,
+        console=_console(config),
+        process=_process_name(),
+    )
+    observer = _observe(runtime, config, obtained, redact)
+    _installed.config = config
+    _installed.given = (tracer_provider, meter_provider)
+    _installed.providers = obtained
+    _installed.observer = observer
+    context.process.runtime = runtime
+    _hook()
+    if config.run_dir is not None:
+        _join(runtime, config.run_dir, environ.get(env.TRACEPARENT))
+
+
+def _compare(arguments: Arguments, config: Config, given: tuple[object, object]) -> None:
+    """Warn where a second `configure()` asks for something else than the first."""
+    settled = _installed.config
+    differing = [
+        name
+        for name in Arguments.__slots__
+        if getattr(arguments, name) is not None and getattr(config, name) != getattr(settled, name)
+    ]
+    names = ("tracer_provider", "meter_provider")
+    pairs = zip(names, given, _installed.given, strict=True)
+    differing += [name for name, new, old in pairs if new is not None and new is not old]
+    if differing:
+        guard.warn(
+            f"configure() was called again with another {', '.join(differing)}; nothing is "
+            "changed: call shutdown() first"
+        )
+
+
+def _recorder(config: Config) -> Recorder:
+    found = {point.name: point for point in entry_points(group=RECORDERS)}
+    point = found.get("manifest") or next(iter(found.values()), None)
+    if point is None:
+        msg = "no recorder is installed: reinstall robot-sf-otel"
+        raise LookupError(msg)
+    made: Recorder = point.load()(config)
+    return made
+
+
+def _console(config: Config) -> Any:  # noqa: ANN401 - the report layer's class
+    from robot_sf_otel.report.console import ConsoleProgress
+
+    # Several processes that draw bars on one terminal would overwrite each other.
+    joined = config.run_dir is not None
+    return ConsoleProgress("lines" if joined and config.console == "auto" else config.console)
+
+
+def _observe(
+    runtime: Runtime, config: Config, obtained: Providers, redact: Redactor
+) -> RunObserver:
+    from robot_sf_otel import __version__
+    from robot_sf_otel.observer import RunObserver
+    from robot_sf_otel.system_metrics import environment, instruments
+    from robot_sf_otel.system_metrics.sensors import SystemSensors
+
+    sensors = SystemSensors()
+    directory = Path.cwd()
+
+    def facts() -> Mapping[str, Mapping[str, Any]]:
+        return {
+            "host": environment.host_facts(),
+            "runtime": environment.runtime_facts(),
+            "vcs": redact.mapping(environment.vcs_facts(directory)),
+        }
+
+    observer = RunObserver(config, sensors, runtime.console, facts, obtained.flush)
+    runtime.sensors = sensors
+    runtime.observer = observer
+    with guard.shielded("instruments"):
+        # Registered once a provider: the same instruments again would count everything twice.
+        if _installed.metered is not obtained.meter_provider:
+            _installed.metered = obtained.meter_provider
+            meter = obtained.meter_provider.get_meter(semconv.SCOPE, __version__)
+            instruments.register(meter, _readings)
+    return observer
+
+
+def _readings() -> Mapping[str, float]:
+    return _installed.observer.readings() if _installed.observer is not None else {}
+
+
+def _join(runtime: Runtime, run_dir: Path, traceparent: str | None) -> None:
+    from robot_sf_otel.instrument.opening import join_run
+
+    joined = runtime.recorder.join_run(run_dir)
+    if joined is None:
+        guard.warn(f"{env.RUN_DIR}={str(run_dir)!r} holds no run; a new one is started instead")
+    elif joined.closed:
+        runtime.linked_run_id = joined.started.run_id
+    else:
+        join_run(runtime, joined, traceparent)
+
+
+def _process_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _hook() -> None:
+    if _installed.hooked:
+        return
+    _installed.hooked = True
+    atexit.register(_at_exit)
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _at_exit() -> None:
+    """Close what is still open when the interpreter ends, as far as it is known how it ended."""
+    error: BaseException | None = getattr(sys, "last_value", None)
+    _close_runs(error, "the interpreter exited without finish()")
+    if _installed.providers is not None:
+        _installed.providers.shutdown()
+
+
+def _close_runs(error: BaseException | None, reason: str) -> None:
+    from robot_sf_otel.instrument.outcome import Outcome
+
+    for run in list(context.process.live_runs):
+        if not run.owner:
+            run.recorder.close()
+        elif error is None and run.running_steps():
+            run.conclude(Outcome("cancelled", "cancellation", reason=reason))
+        else:
+            run.end(error)
+
+
+def _after_fork_in_child() -> None:
+    runtime = context.process.runtime
+    if runtime is None:
+        return
+    with guard.shielded("fork"):
+        context.process.generation += 1
+        runtime.process = _process_name()
+        runtime.console.silence()
+        if _installed.observer is not None:
+            _installed.observer.after_fork_in_child()
+        for run in context.process.live_runs:
+            run.recorder.abandon()
+            run.become_child(runtime.recorder.worker(run.run_dir, run.run_id))
+
+
+def shutdown() -> None:
+    """Close live runs and switch off; OpenTelemetry providers of the application go on.
+
+    `configure()` switches on again, with other values if wanted. Never raises.
+    """
+    with guard.shielded("shutdown"):
+        _close_runs(None, "shutdown() was called during the run")
+        if _installed.observer is not None:
+            _installed.observer.stop()
+        if _installed.providers is not None:
+            _installed.providers.flush()
+    context.process.live_runs.clear()
+    context.process.runtime = None
+    context.process.tried = False
+    guard.reset()

@@ -1,0 +1,123 @@
+"""`robot-sf-otel`: the application that the commands belong to, and its way of ending.
+
+Exit codes: 0 done, 1 it could not be done, 2 usage. Errors of users are one line on stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
+
+import typer
+import typer.main
+
+from robot_sf_otel import environment_variables as env
+from robot_sf_otel.cli import demo, doctor, report, run
+
+NAME: Final = "robot-sf-otel"
+_INTERRUPTED: Final = 130
+_FAILED: Final = 1
+_NO_READER: Final = 0
+
+app = typer.Typer(
+    name=NAME,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from robot_sf_otel import __version__
+
+        typer.echo(f"{NAME} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    artifact_root: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--artifact-root",
+            metavar="DIR",
+            help="Where runs are kept; repeatable. Default: $ROBOT_SF_ARTIFACT_ROOT or `output`.",
+        ),
+    ] = None,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Track training pipelines: what ran, how far it is, and what it needed."""
+    del version  # its callback has acted
+    context.obj = {"artifact_roots": list(artifact_root or [])}
+
+
+demo_command = app.command("demo")(demo.demo)
+run.register(app)
+report.register(app)
+doctor.register(app)
+
+
+def artifact_roots(context: typer.Context) -> list[Path]:
+    """Return the artifact roots of this call: option, then environment, then `output`."""
+    given: list[Path] = (context.obj or {}).get("artifact_roots") or []
+    return given or [Path(os.environ.get(env.ARTIFACT_ROOT) or "output")]
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run a command and exit with its code.
+
+    Raises:
+        SystemExit: Always.
+    """
+    sys.exit(run_command(arguments))
+
+
+def run_command(arguments: list[str] | None = None) -> int:
+    """Run a command and return its exit code; messages have been written.
+
+    Args:
+        arguments: Instead of those of the process.
+    """
+    # Click is Typer's own matter (it brings its own since 0.26), so its errors are told apart by
+    # what they offer and not by their class.
+    command: Any = typer.main.get_command(app)
+    try:
+        code = command.main(args=arguments, prog_name=NAME, standalone_mode=False)
+        sys.stdout.flush()
+    except typer.Abort:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        _forget_stdout()
+        return _NO_READER
+    except Exception as error:
+        usage = getattr(error, "format_message", None)
+        if usage is None:
+            raise
+        _complain(usage())
+        return int(getattr(error, "exit_code", _FAILED))
+    return code if isinstance(code, int) else 0
+
+
+def _complain(message: str) -> None:
+    if message:  # none where the help was shown instead
+        typer.echo(f"{NAME}: {' '.join(message.split())}", err=True)
+
+
+def _forget_stdout() -> None:
+    """Let nothing be written at exit to a pipe that nobody reads (`| head`)."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""The names of the environment variables that are read or set, one documented constant each."""
+
+from typing import Final
+
+ENABLED: Final = "ROBOT_SF_OTEL_ENABLED"
+"""`true`: on without a code change; `false`: off whatever the code says. Default: unset."""
+
+ARTIFACT_ROOT: Final = "ROBOT_SF_ARTIFACT_ROOT"
+"""Artifact root; made absolute when telemetry is configured. Default: `output`."""
+
+RUN_DIR: Final = "ROBOT_SF_OTEL_RUN_DIR"
+"""Run directory that a child process joins; set by its parent, absolute. Default: unset."""
+
+RUN_NAME: Final = "ROBOT_SF_OTEL_RUN_NAME"
+"""Directory name of the run instead of a generated one. Default: unset."""
+
+INTERVAL: Final = "ROBOT_SF_OTEL_INTERVAL"
+"""Seconds between telemetry samples, at least 0.1. Default: `1.0`."""
+
+GPU: Final = "ROBOT_SF_OTEL_GPU"
+"""`auto` or `off`. Default: `auto`."""
+
+CONSOLE: Final = "ROBOT_SF_OTEL_CONSOLE"
+"""Progress on stderr: `auto`, `lines` or `off`. Default: `auto`."""
+
+WATCHDOG: Final = "ROBOT_SF_OTEL_WATCHDOG"
+"""Whether a small process closes the record of a killed run. Default: `true`."""
+
+ON_FINISH: Final = "ROBOT_SF_OTEL_ON_FINISH"
+"""Command run when a run has ended. Default: unset."""
+
+RULES: Final = "ROBOT_SF_OTEL_RULES"
+"""TOML file with thresholds of the recommendation rules. Default: unset."""
+
+REDACT: Final = "ROBOT_SF_OTEL_REDACT"
+"""Extra regular expression of names whose values are masked. Default: unset."""
+
+OTEL_SDK_DISABLED: Final = "OTEL_SDK_DISABLED"
+"""OpenTelemetry's own switch: `true` turns telemetry off."""
+
+OTEL_TRACES_EXPORTER: Final = "OTEL_TRACES_EXPORTER"
+"""OpenTelemetry's list of span exporters; `otlp` is implied by an endpoint."""
+
+OTEL_METRICS_EXPORTER: Final = "OTEL_METRICS_EXPORTER"
+"""OpenTelemetry's list of metric exporters; `otlp` is implied by an endpoint."""
+
+OTEL_EXPORTER_OTLP_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
+"""Set: spans and metrics also go out by OTLP."""
+
+OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+"""Like OTEL_EXPORTER_OTLP_ENDPOINT, for spans alone."""
+
+OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"
+"""Like OTEL_EXPORTER_OTLP_ENDPOINT, for metrics alone."""
+
+OTEL_EXPORTER_OTLP_PROTOCOL: Final = "OTEL_EXPORTER_OTLP_PROTOCOL"
+"""`grpc` (default) or `http/protobuf`."""
+
+OTEL_SERVICE_NAME: Final = "OTEL_SERVICE_NAME"
+"""`service.name` of the resource. Default: `robot-sf-otel`."""
+
+TRACEPARENT: Final = "TRACEPARENT"
+"""W3C trace context of the parent span, for child processes."""

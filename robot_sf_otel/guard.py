@@ -1,0 +1,69 @@
+"""The one place where errors of telemetry itself are caught, counted and said once.
+
+A fault in telemetry must never reach the pipeline that it watches. Code at the edges wraps its
+work in `shielded`; what is caught is logged once a place and kind, and kept for the manifest
+(`drain`), where it appears as a `telemetry_fault` event.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+_seen: Final[set[str]] = set()
+_faults: Final[Counter[tuple[str, str]]] = Counter()
+
+
+def warn(message: str) -> None:
+    """Log a warning through Loguru, whose sinks belong to the application. Never raises."""
+    try:
+        from loguru import logger
+
+        # The message is an argument, not the template: it may hold braces.
+        logger.opt(depth=1).warning("{}", message)
+    except Exception:
+        with suppress(Exception):
+            sys.stderr.write(f"robot_sf_otel: {message}\n")
+
+
+def warn_once(key: str, message: str) -> bool:
+    """Log a warning the first time that `key` comes; return whether it did."""
+    if key in _seen:
+        return False
+    _seen.add(key)
+    warn(message)
+    return True
+
+
+def fault(where: str, error: BaseException) -> None:
+    """Count a fault of telemetry and log it the first time that its place and kind come."""
+    text = f"{type(error).__name__}: {error}"
+    _faults[where, text] += 1
+    warn_once(f"{where}:{type(error).__name__}", f"telemetry: {where} failed, going on: {text}")
+
+
+@contextmanager
+def shielded(where: str) -> Generator[None]:
+    """Run a block of telemetry code; what it raises is counted as a fault and goes no further."""
+    try:
+        yield
+    except Exception as error:
+        fault(where, error)
+
+
+def drain() -> list[tuple[str, str, int]]:
+    """Return the faults since the last call as (where, message, count), and forget them."""
+    taken: list[tuple[str, str, int]] = []
+    while _faults:
+        (where, message), count = _faults.popitem()
+        taken.append((where, message, count))
+    return taken
+
+
+def reset() -> None:
+    """Forget what was seen, for tests and for a new configuration."""
+    _seen.clear()
+    _faults.clear()

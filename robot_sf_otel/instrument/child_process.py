@@ -1,0 +1,181 @@
+"""Child processes: the environment that lets them join the run, and `s.run`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from robot_sf_otel import environment_variables as env_names
+from robot_sf_otel import guard
+from robot_sf_otel.instrument import context
+
+if TYPE_CHECKING:
+    import subprocess
+    from os import PathLike
+
+    from robot_sf_otel.instrument.live_run import LiveRun
+
+INTERRUPT_GRACE_SECONDS: Final = 0.5
+"""After Ctrl-C a terminal has told the child already; only one that stays is told again."""
+TERMINATE_GRACE_SECONDS: Final = 5.0
+"""Time that a child has between SIGTERM and SIGKILL when its `timeout` is over."""
+
+children: Final[set[subprocess.Popen[bytes]]] = set()
+"""Commands of `s.run` that are running now: those to which SIGTERM is forwarded."""
+
+
+def child_env(env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return an environment in which a child process joins the run of the calling code.
+
+    Args:
+        env: The environment meant for the child; this process's own by default. Not changed.
+
+    Returns:
+        A copy with `TRACEPARENT` and `ROBOT_SF_OTEL_RUN_DIR` set; outside a run a plain copy.
+    """
+    merged = dict(os.environ if env is None else env)
+    with guard.shielded("child_env"):
+        context.runtime()
+        run = context.live_run()
+        if run is not None:
+            merged.update(variables(run))
+    return merged
+
+
+def variables(run: LiveRun) -> dict[str, str]:
+    """Return the variables that name a run and the span of the calling code to a child."""
+    step = context.live_step(run)
+    return {env_names.TRACEPARENT: run.traceparent(step), env_names.RUN_DIR: str(run.run_dir)}
+
+
+class Published:
+    """What this process shows its children: `os.environ` and multiprocessing's process state.
+
+    Only one run at a time is shown: with several, a child could not tell which is meant, and
+    `s.run` and `child_env` name theirs anyway.
+    """
+
+    def __init__(self) -> None:
+        """Show nothing."""
+        self._run: LiveRun | None = None
+        self._before: dict[str, str | None] = {}
+        self._state: dict[str, object] | None = None
+
+    def open(self, run: LiveRun) -> None:
+        """Show a run, if none is shown."""
+        if self._run is not None:
+            return
+        self._run = run
+        shown = variables(run)
+        self._before = {name: os.environ.get(name) for name in shown}
+        os.environ.update(shown)
+        self._state = _multiprocessing_config()
+        if self._state is not None:
+            self._state[context.MULTIPROCESSING_KEY] = shown
+
+    def update(self, run: LiveRun) -> None:
+        """Show the span of the calling code, if `run` is the one that is shown."""
+        if self._run is not run:
+            return
+        parent = run.traceparent(context.live_step(run))
+        os.environ[env_names.TRACEPARENT] = parent
+        shown = None if self._state is None else self._state.get(context.MULTIPROCESSING_KEY)
+        if isinstance(shown, dict):
+            shown[env_names.TRACEPARENT] = parent
+
+    def close(self, run: LiveRun) -> None:
+        """Restore what was there before `run` was shown."""
+        if self._run is not run:
+            return
+        self._run = None
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        if self._state is not None:
+            self._state.pop(context.MULTIPROCESSING_KEY, None)
+
+
+published: Final = Published()
+
+
+def _multiprocessing_config() -> dict[str, object] | None:
+    """Return the state that multiprocessing hands to children under every start method."""
+    from multiprocessing import process
+
+    return getattr(process.current_process(), "_config", None)
+
+
+def run_child(
+    argv: Sequence[str | PathLike[str]],
+    *,
+    env: Mapping[str, str] | None = None,
+    check: bool = True,
+    timeout: float | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command, wait for it, and let it join the run of the calling code.
+
+    It inherits stdin, stdout and stderr. SIGTERM and SIGINT that reach this process are forwarded
+    to it; nothing else ends it but its own `timeout`.
+
+    Args:
+        argv: The command and its arguments; no shell.
+        env: Its environment; this process's own by default.
+        check: Whether a non-zero exit code is an error.
+        timeout: Seconds after which it is terminated, and killed 5 s later.
+
+    Raises:
+        subprocess.CalledProcessError: It failed and `check` is true.
+        subprocess.TimeoutExpired: `timeout` was over.
+        OSError: It could not be started.
+    """
+    import subprocess
+
+    command = [os.fspath(part) for part in argv]
+    child = subprocess.Popen(command, env=child_env(env))
+    children.add(child)
+    try:
+        code = _wait(child, timeout)
+    finally:
+        children.discard(child)
+    if check and code != 0:
+        raise subprocess.CalledProcessError(code, command)
+    return subprocess.CompletedProcess(command, code)
+
+
+def _wait(child: subprocess.Popen[bytes], timeout: float | None) -> int:
+    import signal
+    import subprocess
+
+    from robot_sf_otel.instrument.outcome import TIMED_OUT
+
+    try:
+        return child.wait(timeout)
+    except subprocess.TimeoutExpired as expired:
+        setattr(expired, TIMED_OUT, True)
+        child.terminate()
+        try:
+            child.wait(TERMINATE_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        raise
+    except BaseException:  # KeyboardInterrupt, or what a handler of the application raised
+        try:
+            child.wait(INTERRUPT_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.send_signal(signal.SIGINT)
+            child.wait()
+        raise
+
+
+def forward(signum: int) -> None:
+    """Send a signal to the commands that `s.run` waits for. Safe in a signal handler's thread."""
+    for child in list(children):
+        try:
+            child.send_signal(signum)
+        except OSError as error:
+            sys.stderr.write(f"robot_sf_otel: could not signal {child.pid}: {error}\n")

@@ -1,0 +1,146 @@
+"""Which run and step the running code belongs to, and whether telemetry is on at all.
+
+Context-local first. Code without context (a plain thread) belongs to the only live run and its
+only running step; with several live runs it belongs to none, with one warning.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
+
+from robot_sf_otel import environment_variables as env
+from robot_sf_otel import guard
+from robot_sf_otel.config import switched
+
+if TYPE_CHECKING:
+    from robot_sf_otel.instrument.live_run import LiveRun
+    from robot_sf_otel.instrument.live_step import LiveStep
+    from robot_sf_otel.instrument.pipeline import RunHandle
+    from robot_sf_otel.instrument.runtime import Runtime
+    from robot_sf_otel.instrument.step import StepHandle
+
+run_var: Final[ContextVar[LiveRun | None]] = ContextVar("robot_sf_otel_run", default=None)
+step_var: Final[ContextVar[LiveStep | None]] = ContextVar("robot_sf_otel_step", default=None)
+
+MULTIPROCESSING_KEY: Final = "robot_sf_otel"
+"""Key in `multiprocessing.current_process()._config`, which every start method hands down."""
+
+
+class _Process:
+    """The state of this process: one object, so that tests and forks can replace what it holds."""
+
+    def __init__(self) -> None:
+        self.runtime: Runtime | None = None
+        self.activate: Callable[[], object] | None = None
+        self.activating = False
+        self.tried = False
+        self.live_runs: list[LiveRun] = []
+        self.generation = 0
+
+
+process: Final = _Process()
+
+
+def set_activator(activate: Callable[[], object]) -> None:
+    """Name the function that configures telemetry when the environment asks for it."""
+    process.activate = activate
+
+
+def in_multiprocessing_bootstrap() -> bool:
+    """Return whether a spawned child is still importing its main module.
+
+    Without an `if __name__ == "__main__"` guard that import runs the pipeline again; nothing may
+    be switched on before it is over.
+    """
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    if multiprocessing is None:
+        return False
+    return bool(getattr(multiprocessing.current_process(), "_inheriting", False))
+
+
+def inherited_by_process_state() -> dict[str, str]:
+    """Return what a parent left for its multiprocessing children, empty in all others."""
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    if multiprocessing is None or multiprocessing.parent_process() is None:
+        return {}
+    config: dict[str, Any] = getattr(multiprocessing.current_process(), "_config", {})
+    left: dict[str, str] = config.get(MULTIPROCESSING_KEY, {})
+    return dict(left)
+
+
+def runtime() -> Runtime | None:
+    """Return the live runtime, switching on first where the environment or a parent says so."""
+    live = process.runtime
+    if live is not None or process.tried or process.activating:
+        return live
+    return _activate()
+
+
+def _activate() -> Runtime | None:
+    if process.activate is None or in_multiprocessing_bootstrap():
+        return None
+    wanted = switched(os.environ, guard.warn)
+    if wanted is None and inherited_by_process_state().get(env.RUN_DIR):
+        wanted = True
+    if not wanted:
+        process.tried = True
+        return None
+    process.activating = True
+    try:
+        with guard.shielded("configure"):
+            process.activate()
+    finally:
+        process.activating = False
+        process.tried = True
+    return process.runtime
+
+
+def live_run() -> LiveRun | None:
+    """Return the run that this code belongs to, or None."""
+    run = run_var.get()
+    if run is not None and not run.ended:
+        return run
+    live = process.live_runs
+    if len(live) == 1:
+        return live[0]
+    if len(live) > 1:
+        guard.warn_once(
+            "ambiguous-run",
+            "several runs are live and this code belongs to none of them, so what it reports is "
+            "left out; hand it to its thread with current_run().bind(fn)",
+        )
+    return None
+
+
+def live_step(run: LiveRun) -> LiveStep | None:
+    """Return the step of `run` that this code belongs to: its own, else the only running one."""
+    step = step_var.get()
+    if step is not None and step.of_run is run and not step.ended:
+        return step
+    if run_var.get() is run:
+        return None
+    running = run.running_steps()
+    return running[0] if len(running) == 1 else None
+
+
+def current_run() -> RunHandle:
+    """Return the run that this code belongs to; outside a run a handle that does nothing."""
+    from robot_sf_otel.instrument.pipeline import INERT_RUN
+
+    runtime()
+    return live_run() or INERT_RUN
+
+
+def current_step() -> StepHandle:
+    """Return the step that this code belongs to; outside a step a handle that does nothing."""
+    from robot_sf_otel.instrument.step import INERT_STEP
+
+    runtime()
+    run = live_run()
+    if run is None:
+        return step_var.get() or INERT_STEP
+    return live_step(run) or INERT_STEP

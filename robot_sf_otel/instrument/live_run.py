@@ -1,0 +1,449 @@
+"""A run that is recorded: its root span, its plan, its journal events; owned here or joined."""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+import msgspec
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+
+from robot_sf_otel import guard, semconv
+from robot_sf_otel.instrument import context, spans
+from robot_sf_otel.instrument.child_process import published
+from robot_sf_otel.instrument.live_step import LiveStep, detach
+from robot_sf_otel.instrument.outcome import COMPLETED, Outcome, of_exception
+from robot_sf_otel.instrument.runtime import StepView
+from robot_sf_otel.instrument.step import planned
+from robot_sf_otel.manifest import events as e
+from robot_sf_otel.manifest.codec import clip, jsonable, metric_value
+from robot_sf_otel.manifest.plan import Plan
+from robot_sf_otel.manifest.schema import (
+    Artifact,
+    MetricValue,
+    PlanStep,
+    StepSample,
+    TelemetrySnapshot,
+)
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from opentelemetry.trace import Span
+
+    from robot_sf_otel.instrument.pipeline import FinalStatus, PlanEntry
+    from robot_sf_otel.instrument.runtime import RunRecorder, Runtime
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+ABANDONED: Final = Outcome("cancelled", "cancellation", reason="still running when the run ended")
+
+
+class LiveRun:
+    """The handle of a run that is being recorded by this process, its owner or a joined child."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        recorder: RunRecorder,
+        span: Span,
+        *,
+        owner: bool,
+        name: str,
+        parent_span_id: str,
+        plan: Iterable[PlanStep] = (),
+        root_span_id: str | None = None,
+        adoptable: bool = False,
+    ) -> None:
+        """Take over a recorder and a span; `parent_span_id` is the parent of top-level steps."""
+        self.runtime = runtime
+        self.span = span
+        self.owner = owner
+        self.name = name
+        self.parent_span_id = parent_span_id
+        self.parent_is_step = root_span_id is not None and parent_span_id != root_span_id
+        self.trace_id: str = trace.format_trace_id(span.get_span_context().trace_id)
+        self.adoptable = adoptable
+        self.ended = False
+        self.interrupted_by: str | None = None
+        self.capture_cpu_seconds = 0.0
+        self.started = runtime.clock.monotonic()
+        self.plan_state = Plan(plan)
+        self._recorder = recorder
+        self._metrics: dict[str, MetricValue] = {}
+        self._running: dict[str, LiveStep] = {}
+        self._begun: set[str] = set()
+        self._generation = context.process.generation
+        self._tokens: tuple[contextvars.Token[Any], contextvars.Token[Any]] | None = None
+
+    @property
+    def recorder(self) -> RunRecorder:
+        """What keeps the record."""
+        return self._recorder
+
+    def become_child(self, recorder: RunRecorder) -> None:
+        """In a forked child: write a journal of its own; the parent's steps are not ours to end."""
+        self._recorder = recorder
+        self.owner = False
+        self._running = {}
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self._recorder.run_id
+
+    @property
+    def run_dir(self) -> Path:
+        """The run's directory."""
+        return self._recorder.run_dir
+
+    @property
+    def url(self) -> str:
+        """The run's directory as `file://` URL."""
+        return self._recorder.run_dir.as_uri()
+
+    @property
+    def artifacts_dir(self) -> Path:
+        """The run's own folder for artifacts, created when asked for."""
+        folder = self.run_dir / "artifacts"
+        with guard.shielded("artifacts folder"):
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def traceparent(self, step: LiveStep | None) -> str:
+        """Return the W3C trace context of a step, or of the run."""
+        span = step.span if step is not None else self.span
+        return spans.format_traceparent(span.get_span_context())
+
+    def running_steps(self) -> list[LiveStep]:
+        """Return the steps that this process runs now, in the order in which they began."""
+        return list(self._running.values())
+
+    # -- what the pipeline says -----------------------------------------------------------------
+
+    def plan(self, steps: Iterable[PlanEntry]) -> None:
+        """Replace the plan; steps that began already stay in it, in front."""
+        with guard.shielded("plan"):
+            fresh: dict[str, PlanStep] = {}
+            for entry in steps:
+                planned_step = plan_step(planned(entry))
+                if planned_step.step_id in fresh:
+                    guard.warn_once(
+                        f"plan:{planned_step.step_id}",
+                        f"the plan names {planned_step.step_id!r} twice; the second is left out",
+                    )
+                fresh.setdefault(planned_step.step_id, planned_step)
+            begun = [
+                old for old in self.plan_state.steps if old.step_id in self._begun - set(fresh)
+            ]
+            self.plan_state.replace([*begun, *fresh.values()])
+            self.record(e.PlanChanged(plan=self.plan_state.steps, **self.ids()))
+
+    def skip(self, step_id: PlanEntry, reason: str | None = None) -> None:
+        """Mark a planned step as one that will not run."""
+        with guard.shielded("skip"):
+            name, _, _ = planned(step_id)
+            self.plan_state.skip(name, reason)
+            self.record(e.StepSkipped(step_id=name, reason=reason, **self.ids()))
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Add parameters to the run's record."""
+        with guard.shielded("log_params"):
+            self.record(e.ParamsLogged(params=self.clean(params), **self.ids()))
+
+    def add_facts(self, facts: Mapping[str, Mapping[str, Any]]) -> None:
+        """Add what is known of host, runtime and version control."""
+        with guard.shielded("facts"):
+            known: dict[str, Any] = {name: self.clean(values) for name, values in facts.items()}
+            self.record(e.ParamsLogged(**known, **self.ids()))
+
+    def log_metric(self, name: str, value: float) -> None:
+        """Report a value of the run as a whole; the last one of each name is kept."""
+        try:
+            self._metrics[clip(str(name), 200)] = metric_value(value)
+        except (TypeError, ValueError, OverflowError) as error:
+            guard.warn_once(f"metric:{name}", f"metric {name!r} is left out: {error}")
+
+    def log_artifact(
+        self, path: str | PathLike[str], *, kind: str = "file", name: str | None = None
+    ) -> None:
+        """Record a file or folder that the run produced."""
+        with guard.shielded("log_artifact"):
+            self.record_artifact(path, kind, name, None)
+
+    def record_artifact(
+        self, path: str | PathLike[str], kind: str, name: str | None, step: LiveStep | None
+    ) -> None:
+        """Write an artifact to the journal; its path is relative where it lies in the run."""
+        absolute = Path(os.path.abspath(os.fspath(path)))  # noqa: PTH100 - links stay as they are
+        try:
+            shown = absolute.relative_to(self.run_dir).as_posix()
+        except ValueError:
+            shown = str(absolute)
+        try:
+            size = absolute.stat().st_size if absolute.is_file() else None
+        except OSError:
+            size = None
+        if not absolute.exists():
+            guard.warn_once(f"artifact:{absolute}", f"the artifact {shown!r} does not exist (yet)")
+        ids = self.ids()
+        artifact = Artifact(
+            path=clip(shown, 4096),
+            name=clip(name or absolute.name, 200),
+            kind=kind,
+            size_bytes=size,
+            step_id=step.step_id if step else None,
+            span_id=step.span_id if step else None,
+            logged_at=e.rfc3339(ids["time_unix_nano"]),
+        )
+        if step is not None:
+            ids["span_id"] = step.span_id
+        self.record(e.ArtifactLogged(artifact=artifact, **ids))
+
+    def bind(self, function: F) -> F:
+        """Return `function` bound to this run and step, for threads that have no context."""
+        captured = contextvars.copy_context()
+        captured.run(context.run_var.set, self)
+
+        @functools.wraps(function)
+        def bound(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - any signature passes through
+            return captured.copy().run(function, *args, **kwargs)
+
+        return cast("F", bound)
+
+    def finish(self, status: FinalStatus = "completed", reason: str | None = None) -> None:
+        """End a run that `start()` opened."""
+        if status == "completed":
+            self._finish(COMPLETED, None)
+        elif status == "cancelled":
+            self._finish(Outcome("cancelled", "cancellation", reason=reason), None)
+        else:
+            self._finish(Outcome("failed", "failure", reason=reason), None)
+
+    def end(self, error: BaseException | None) -> None:
+        """End the run as the exception that left it says."""
+        self._finish(self.outcome(error), error)
+
+    def finish_as(self, outcome: Outcome) -> None:
+        """End the run with an outcome that is known otherwise: the exit code of a command."""
+        self._finish(outcome, None)
+
+    # -- life -----------------------------------------------------------------------------------
+
+    def open(self, started: e.RunStarted) -> None:
+        """Record the start and become the current run."""
+        self.record(started)
+        context.process.live_runs.append(self)
+        self._tokens = (
+            context.run_var.set(self),
+            otel_context.attach(trace.set_span_in_context(self.span)),
+        )
+        published.open(self)
+        self.runtime.console.run_started(self.run_id, self.name, self.run_dir)
+        if self.runtime.observer is not None:
+            self.runtime.observer.run_opened(self)
+
+    def outcome(self, error: BaseException | None) -> Outcome:
+        """Classify what left the run; after a signal a failure is a cancellation."""
+        outcome = of_exception(error, self.runtime.redact.text)
+        if outcome.status == "failed" and self.interrupted_by is not None:
+            return Outcome("cancelled", "cancellation", reason=self.interrupted_by)
+        return outcome
+
+    def _finish(self, outcome: Outcome, error: BaseException | None) -> None:
+        self._leave()
+        if self._generation == context.process.generation and self.owner:
+            with guard.shielded("run end"):
+                self.conclude(outcome, error)
+
+    def _leave(self) -> None:
+        tokens, self._tokens = self._tokens, None
+        if tokens is None or self._generation != context.process.generation:
+            return
+        try:
+            context.run_var.reset(tokens[0])
+        except ValueError:  # finished in another context than it was started in
+            context.run_var.set(None)
+            return
+        detach(tokens[1])
+
+    def conclude(self, outcome: Outcome, error: BaseException | None = None) -> None:
+        """Close the record and the span, once; also from the monitor thread after a signal."""
+        if self.ended:
+            return
+        now_ns = self.runtime.clock.time_ns()
+        for step in self.running_steps():
+            left = outcome if outcome.status == "cancelled" else ABANDONED
+            step.conclude(left, now_ns)
+            step.close_span(left)
+        observer = self.runtime.observer
+        if observer is not None:
+            observer.run_closing(self)
+        cost = None
+        if observer is not None:
+            cost = self._recorder.cost(observer.cost(self))
+        self.ended = True
+        duration = max(0.0, self.runtime.clock.monotonic() - self.started)
+        closing: list[e.Event] = [
+            e.TelemetryFault(where=where, message=message, count=count, **self.ids())
+            for where, message, count in guard.drain()
+        ]
+        if self._metrics:
+            closing.append(e.MetricLogged(metrics=dict(self._metrics), **self.ids()))
+        closing.append(
+            e.RunFinished(
+                status=outcome.status if outcome.status != "skipped" else "completed",
+                result=outcome.result,
+                duration_seconds=duration,
+                reason=outcome.reason,
+                error=outcome.error,
+                self_cost=cost,
+                **self.ids(),
+            )
+        )
+        self._recorder.record(*closing)
+        with guard.shielded("run span"):
+            self.span.set_attribute(semconv.PIPELINE_RESULT, outcome.result)
+            spans.mark_error(self.span, outcome, error)
+            self.span.end()
+        if self in context.process.live_runs:
+            context.process.live_runs.remove(self)
+        published.close(self)
+        self._recorder.close()
+        if observer is not None:
+            observer.run_closed(self)
+        self.runtime.console.run_finished(
+            outcome.status, duration, self.run_dir / "manifest.md", outcome.reason
+        )
+
+    def record(self, *events: e.Event) -> None:
+        """Append events to the journal unless the run has ended."""
+        if not self.ended:
+            self._recorder.record(*events)
+
+    def ids(self) -> dict[str, Any]:
+        """Return the time and the span of an event of the run as a whole."""
+        return {
+            "time_unix_nano": self.runtime.clock.time_ns(),
+            "trace_id": self.trace_id,
+            "span_id": trace.format_span_id(self.span.get_span_context().span_id),
+        }
+
+    def clean(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values as JSON holds them, secrets masked."""
+        plain: dict[str, Any] = jsonable(dict(values))
+        return self.runtime.redact.mapping(plain)
+
+    # -- steps ----------------------------------------------------------------------------------
+
+    def elapsed(self) -> float:
+        """Return the seconds since the run opened here."""
+        return self.runtime.clock.monotonic() - self.started
+
+    def step_began(self, step: LiveStep) -> None:
+        """Take a step into the running ones, the plan and the console."""
+        self._running[step.span_id] = step
+        published.update(self)
+        if not step.nested:
+            self._begun.add(step.step_id)
+            self.plan_state.add(step.step_id, step.title)
+            self.runtime.console.step_started(
+                step_id=step.step_id,
+                title=step.title,
+                position=self.plan_state.position(step.step_id),
+                total=self.plan_state.total,
+                eta_seconds=None,
+                elapsed_seconds=self.elapsed(),
+            )
+        if self.runtime.observer is not None:
+            self.runtime.observer.step_began()
+
+    def step_ended(self, step: LiveStep, outcome: Outcome) -> None:
+        """Take a step out of the running ones."""
+        self._running.pop(step.span_id, None)
+        published.update(self)
+        if step.nested:
+            return
+        position = self.plan_state.position(step.step_id)
+        if outcome.status == "skipped":
+            self.plan_state.skip(step.step_id)
+        now = self.runtime.clock.monotonic()
+        self.runtime.console.step_finished(
+            title=step.title,
+            status=outcome.status,
+            duration_seconds=now - step.started,
+            position=position,
+            total=self.plan_state.total,
+            eta_seconds=None,
+            elapsed_seconds=self.elapsed(),
+        )
+
+    def views(self) -> list[StepView]:
+        """Return the running top-level steps as the console shows them."""
+        now = self.runtime.clock.monotonic()
+        return [
+            StepView(
+                step_id=step.step_id,
+                title=step.title,
+                position=self.plan_state.position(step.step_id),
+                total_steps=self.plan_state.total,
+                done=step.done,
+                total=step.total,
+                unit=step.unit,
+                rate=step.rate,
+                elapsed_seconds=now - step.started,
+            )
+            for step in self.running_steps()
+            if not step.nested
+        ]
+
+    # -- monitor thread -------------------------------------------------------------------------
+
+    def sample(self, reading: TelemetrySnapshot) -> None:
+        """Append a telemetry sample: a reading of the machine with this run's progress."""
+        now = self.runtime.clock.monotonic()
+        snapshot = msgspec.structs.replace(reading, metrics={})
+        samples: list[StepSample] = []
+        for step in self.running_steps():
+            samples.append(step.measure(now))
+            snapshot.metrics.update(step.metrics)
+            if reading.memory_rss_mb is not None:
+                step.rss_peak_mb = max(step.rss_peak_mb or 0.0, reading.memory_rss_mb)
+        snapshot.metrics.update(self._metrics)
+        fps = snapshot.metrics.get("fps")
+        snapshot.fps = fps if isinstance(fps, float) else None
+        if samples:
+            shown = next((s for s in reversed(samples) if s.rate is not None), samples[-1])
+            snapshot.step_id = shown.step_id
+            snapshot.steps_per_sec = shown.rate
+            if shown.total is not None or shown.done:
+                snapshot.progress_done = shown.done
+                snapshot.progress_total = shown.total
+            snapshot.steps = samples if len(samples) > 1 else []
+        self._recorder.sample(snapshot)
+
+    def report_progress(self) -> None:
+        """Write the progress of this child process's steps to its journal."""
+        now = self.runtime.clock.monotonic()
+        for step in self.running_steps():
+            if step.measure(now).rate:
+                self._recorder.record(
+                    e.StepProgress(
+                        time_unix_nano=self.runtime.clock.time_ns(),
+                        trace_id=self.trace_id,
+                        span_id=step.span_id,
+                        progress=step.progress(now),
+                    ),
+                    sync=False,
+                )
+
+
+def plan_step(entry: tuple[str, str | None, float | None]) -> PlanStep:
+    """Return the record of a plan's entry."""
+    step_id, title, expected = entry
+    return PlanStep(step_id=step_id, display_name=title, expected_seconds=expected)

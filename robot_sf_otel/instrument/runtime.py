@@ -1,0 +1,256 @@
+"""The ports: what capture needs from the outside world, handed in by `bootstrap` as a `Runtime`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from opentelemetry.trace import Tracer
+
+    from robot_sf_otel.instrument.live_run import LiveRun
+    from robot_sf_otel.manifest.events import Event, RunStarted
+    from robot_sf_otel.manifest.schema import PlanStep, SelfCost, TelemetrySnapshot, Usage
+
+
+class Clock(Protocol):
+    """Where time comes from."""
+
+    def time_ns(self) -> int:
+        """Return Unix time in nanoseconds, for time stamps."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds that never run backwards, for durations."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    time_ns = staticmethod(time.time_ns)
+    monotonic = staticmethod(time.monotonic)
+
+
+class RunRecorder(Protocol):
+    """Keeps the record of one run; its methods never raise and never block for long."""
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        ...
+
+    @property
+    def run_dir(self) -> Path:
+        """The run's directory."""
+        ...
+
+    def record(self, *events: Event, sync: bool = True) -> None:
+        """Append events; with `sync` they are on disk when this returns."""
+        ...
+
+    def sample(self, snapshot: TelemetrySnapshot) -> None:
+        """Append a telemetry sample."""
+        ...
+
+    def refresh(self, cost: SelfCost) -> None:
+        """Catch up with everything that may wait: derived files, retries. Monitor thread only."""
+        ...
+
+    def cost(self, base: SelfCost) -> SelfCost:
+        """Return what capture cost so far with the recorder's own share filled in."""
+        ...
+
+    def close(self) -> None:
+        """Write the final record and let go of the run."""
+        ...
+
+    def abandon(self) -> None:
+        """Let go without writing: this process is a forked child."""
+        ...
+
+
+class Joined(Protocol):
+    """A run of another process that this one takes part in."""
+
+    @property
+    def recorder(self) -> RunRecorder:
+        """Writes the journal of this process."""
+        ...
+
+    @property
+    def started(self) -> RunStarted:
+        """How the run began."""
+        ...
+
+    @property
+    def plan(self) -> list[PlanStep]:
+        """The plan as it stands."""
+        ...
+
+    @property
+    def closed(self) -> bool:
+        """Whether the run has ended: nobody joins it any more."""
+        ...
+
+
+class Recorder(Protocol):
+    """Opens records; the entry-point group `robot_sf_otel_recorder` names implementations."""
+
+    def open_run(self, pipeline: str, time_unix_nano: int) -> RunRecorder:
+        """Create the record of a new run. Never raises: without a disk it keeps events."""
+        ...
+
+    def join_run(self, run_dir: Path) -> Joined | None:
+        """Take part in a run of another process; None where it is unreadable."""
+        ...
+
+    def worker(self, run_dir: Path, run_id: str) -> RunRecorder:
+        """Return what records a forked child of the process that owns a run."""
+        ...
+
+
+class Bill(Protocol):
+    """Running cost of one step, settled at its end."""
+
+    def settle(self) -> Usage:
+        """Return what was used since the bill was opened."""
+        ...
+
+
+class Sensors(Protocol):
+    """Cumulative counters of the process tree, cheap enough for step boundaries."""
+
+    def open_bill(self) -> Bill:
+        """Read the counters at a step's start."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """A running top-level step as the console shows it."""
+
+    step_id: str
+    title: str
+    position: int | None
+    total_steps: int
+    done: float
+    total: float | None
+    unit: str
+    rate: float | None
+    elapsed_seconds: float
+
+
+class Console(Protocol):
+    """Tells the operator what happens; never raises."""
+
+    def run_started(self, run_id: str, pipeline: str, run_dir: Path) -> None:
+        """Say that a run opened."""
+        ...
+
+    def step_started(
+        self,
+        *,
+        step_id: str,
+        title: str,
+        position: int | None,
+        total: int,
+        eta_seconds: float | None,
+        elapsed_seconds: float,
+    ) -> None:
+        """Say that a top-level step began; `elapsed_seconds` is the run's."""
+        ...
+
+    def step_finished(
+        self,
+        *,
+        title: str,
+        status: str,
+        duration_seconds: float,
+        position: int | None,
+        total: int,
+        eta_seconds: float | None,
+        elapsed_seconds: float,
+    ) -> None:
+        """Say that a top-level step ended."""
+        ...
+
+    def tick(
+        self, steps: Sequence[StepView], eta_seconds: float | None, elapsed_seconds: float
+    ) -> None:
+        """Draw what is running; called by the monitor thread at each sample."""
+        ...
+
+    def silence(self) -> None:
+        """Never draw again: this process is a forked child."""
+        ...
+
+    def run_finished(
+        self,
+        status: str,
+        duration_seconds: float,
+        report_path: Path | None,
+        reason: str | None,
+    ) -> None:
+        """Say how the run ended and where its report lies."""
+        ...
+
+
+class Redact(Protocol):
+    """Masks secrets before anything is written."""
+
+    def mapping(self, mapping: Mapping[str, Any], /) -> dict[str, Any]:
+        """Return the mapping with secret values masked, at any depth."""
+        ...
+
+    def argv(self, argv: Sequence[str], /) -> list[str]:
+        """Return a command line with secret arguments masked."""
+        ...
+
+    def text(self, text: str, /) -> str:
+        """Return text with what looks like a secret masked."""
+        ...
+
+
+@dataclass(slots=True)
+class Runtime:
+    """Everything that a live capture uses; one a process, replaced whole."""
+
+    tracer: Tracer
+    recorder: Recorder
+    redact: Redact
+    console: Console
+    process: str
+    sensors: Sensors | None = None
+    clock: Clock = field(default_factory=SystemClock)
+    observer: Observer | None = None
+    linked_run_id: str | None = None
+    """The closed run whose directory this process inherited; new runs are linked to it."""
+
+
+class Observer(Protocol):
+    """The monitor as a run sees it."""
+
+    def run_opened(self, run: LiveRun) -> None:
+        """Take the first sample of a run and watch it from now on."""
+        ...
+
+    def run_closing(self, run: LiveRun) -> None:
+        """Take the last sample of a run; its facts are in when this returns."""
+        ...
+
+    def cost(self, run: LiveRun) -> SelfCost:
+        """Return what the monitor and the capture cost the run so far."""
+        ...
+
+    def run_closed(self, run: LiveRun) -> None:
+        """Let go of a run."""
+        ...
+
+    def step_began(self) -> None:
+        """Make sure that somebody samples: in a child process the first step starts that."""
+        ...

@@ -1,0 +1,84 @@
+"""What capture does with OpenTelemetry spans: parents, trace context in text form, errors."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCode, TraceFlags
+
+from robot_sf_otel import semconv
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span
+
+    from robot_sf_otel.instrument.live_run import LiveRun
+    from robot_sf_otel.instrument.live_step import LiveStep
+    from robot_sf_otel.instrument.outcome import Outcome
+
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+
+
+def parse_traceparent(text: str | None) -> SpanContext | None:
+    """Return the span context of a W3C `traceparent`, None where it is missing or invalid."""
+    match = _TRACEPARENT.match((text or "").strip().lower())
+    if match is None:
+        return None
+    parsed = SpanContext(
+        trace_id=int(match[1], 16),
+        span_id=int(match[2], 16),
+        is_remote=True,
+        trace_flags=TraceFlags(int(match[3], 16)),
+    )
+    return parsed if parsed.is_valid else None
+
+
+def format_traceparent(span: SpanContext) -> str:
+    """Return a span context as W3C `traceparent`."""
+    return (
+        f"00-{trace.format_trace_id(span.trace_id)}-{trace.format_span_id(span.span_id)}"
+        f"-{span.trace_flags:02x}"
+    )
+
+
+def remote_span(parent: SpanContext) -> Span:
+    """Return a span that stands for one of another process."""
+    return NonRecordingSpan(parent)
+
+
+def parent_context(run: LiveRun, parent: LiveStep | None) -> Context:
+    """Return the context in which a step of `run` begins.
+
+    The current one where its span belongs to the run's trace, so that spans of the application in
+    between stay in between; code without context gets the parent step's or the run's.
+    """
+    current = trace.get_current_span().get_span_context()
+    if current.is_valid and current.trace_id == run.span.get_span_context().trace_id:
+        return otel_context.get_current()
+    return trace.set_span_in_context(parent.span if parent is not None else run.span)
+
+
+def mark_error(span: Span, outcome: Outcome, error: BaseException | None) -> None:
+    """Set a span's status, `error.type` and exception as the outcome demands.
+
+    KeyboardInterrupt and SystemExit would otherwise leave the status unset, like a success.
+    """
+    if outcome.status in ("completed", "skipped"):
+        return
+    reason = outcome.reason or outcome.result
+    span.set_status(Status(StatusCode.ERROR, reason))
+    if outcome.error is not None:
+        span.set_attribute(semconv.ERROR_TYPE, outcome.error.type)
+        span.add_event(
+            "exception",
+            {
+                "exception.type": outcome.error.type,
+                "exception.message": outcome.error.message,
+                "exception.stacktrace": outcome.error.stacktrace or "",
+            },
+        )
+    elif error is not None:
+        span.set_attribute(semconv.ERROR_TYPE, type(error).__qualname__)

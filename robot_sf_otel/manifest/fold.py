@@ -1,0 +1,420 @@
+"""The fold: journal events in, the record of the run out.
+
+Pure and incremental: events of several journals (owner and workers) may come interleaved in any
+order that keeps each journal's own. The manifest of a finished run, of a running one and of one
+that was killed all come from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from robot_sf_otel.manifest import events as e
+from robot_sf_otel.manifest.events import NANOSECONDS, Event, rfc3339
+from robot_sf_otel.manifest.plan import Plan
+from robot_sf_otel.manifest.schema import (
+    TERMINAL_RUN,
+    Anomaly,
+    Artifact,
+    ErrorInfo,
+    Eta,
+    FieldSummary,
+    MetricValue,
+    PerformanceRecommendation,
+    PerformanceTestResult,
+    PipelineRunRecord,
+    PlanStep,
+    Progress,
+    RunStatus,
+    RunSummary,
+    SelfCost,
+    StepExecutionEntry,
+    StepStatus,
+    Usage,
+)
+
+
+@dataclass(slots=True)
+class _Execution:
+    """One execution of a step as seen so far."""
+
+    step_id: str
+    display_name: str
+    started_ns: int
+    span_id: str | None = None
+    parent_span_id: str | None = None
+    process: str | None = None
+    status: StepStatus = "running"
+    ended_ns: int | None = None
+    duration: float | None = None
+    progress: Progress = field(default_factory=Progress)
+    baseline_rate: float | None = None
+    metrics: dict[str, MetricValue] = field(default_factory=dict[str, MetricValue])
+    artifacts: list[Artifact] = field(default_factory=list[Artifact])
+    error: ErrorInfo | None = None
+    skip_reason: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    eta_seconds: float | None = None
+
+
+class RunFold:
+    """Accumulates one run's events; `record()` is the manifest at any moment."""
+
+    def __init__(self) -> None:
+        """Start with nothing known."""
+        self._declared: list[PlanStep] = []
+        self._header: e.RunStarted | None = None
+        self._pipeline: str | None = None
+        self._scenario: str | None = None
+        self._span_id: str | None = None
+        self._root_spans: set[str] = set()
+        self._executions: dict[str, _Execution] = {}
+        self._skips: dict[str, e.StepSkipped] = {}
+        self._facts: dict[str, dict[str, Any]] = {
+            name: {} for name in ("params", "seeds", "host", "vcs", "runtime", "summary")
+        }
+        self._tags: list[str] = []
+        self._artifacts: list[Artifact] = []
+        self._recommendations: dict[str, PerformanceRecommendation] = {}
+        self._anomalies: dict[str, Anomaly] = {}
+        self._perf_tests: list[PerformanceTestResult] = []
+        self._eta = Eta()
+        self._faults: dict[str, int] = {}
+        self._self_cost: SelfCost | None = None
+        self._end: e.RunFinished | e.RunRecovered | None = None
+
+    @property
+    def run_id(self) -> str | None:
+        """The run's id, None until its start was seen."""
+        return self._header.run_id if self._header else None
+
+    @property
+    def started(self) -> e.RunStarted | None:
+        """The event that opened the run, None until it was seen."""
+        return self._header
+
+    @property
+    def status(self) -> RunStatus:
+        """`pending` before the start, `running`, or how it ended."""
+        if self._end is not None:
+            return self._end.status
+        return "running" if self._header else "pending"
+
+    def apply(self, event: Event) -> None:  # noqa: C901, PLR0912 - one case an event, nothing else
+        """Take one event in."""
+        match event:
+            case e.RunStarted():
+                self._on_run_started(event)
+            case e.PlanChanged():
+                self._on_plan_changed(event)
+            case e.StepStarted():
+                self._on_step_started(event)
+            case e.StepProgress():
+                self._on_step_progress(event)
+            case e.StepFinished():
+                self._on_step_finished(event)
+            case e.StepSkipped():
+                self._skips[event.step_id] = event
+            case e.ArtifactLogged():
+                self._on_artifact(event)
+            case e.MetricLogged():
+                self._on_metric(event)
+            case e.ParamsLogged():
+                for name, facts in self._facts.items():
+                    facts.update(getattr(event, name))
+                self._tags.extend(tag for tag in event.tags if tag not in self._tags)
+            case e.EtaShown():
+                self._on_eta(event)
+            case e.AnomalyDetected():
+                self._anomalies.setdefault(event.anomaly.id, event.anomaly)
+            case e.RecommendationAdded():
+                self._recommendations[event.recommendation.id] = event.recommendation
+            case e.PerfTestRecorded():
+                self._perf_tests.append(event.result)
+            case e.WorkerLost():
+                self._on_worker_lost(event)
+            case e.TelemetryFault():
+                key = f"{event.where}: {event.message}"
+                self._faults[key] = self._faults.get(key, 0) + event.count
+            case e.RunFinished() | e.RunRecovered():
+                self._on_run_end(event)
+            case e.RunResumed():
+                self._end = None
+                self._span_id = event.span_id or self._span_id
+                if event.span_id:
+                    self._root_spans.add(event.span_id)
+
+    def _on_run_started(self, event: e.RunStarted) -> None:
+        if self._header is not None:
+            return
+        self._header = event
+        self._span_id = event.span_id
+        if event.span_id:
+            self._root_spans.add(event.span_id)
+        self._pipeline = self._pipeline or event.pipeline
+        self._scenario = self._scenario or event.scenario_config_path
+        self._facts["params"] = {**event.params, **self._facts["params"]}
+        self._facts["seeds"] = {**event.seeds, **self._facts["seeds"]}
+        self._tags = [*event.tags, *(tag for tag in self._tags if tag not in event.tags)]
+        self._declared = self._declared or event.plan
+
+    def _on_plan_changed(self, event: e.PlanChanged) -> None:
+        self._pipeline = event.pipeline or self._pipeline
+        self._scenario = event.scenario_config_path or self._scenario
+        self._declared = event.plan
+
+    def _on_step_started(self, event: e.StepStarted) -> None:
+        key = event.span_id or f"{event.step_id}@{event.time_unix_nano}"
+        if key in self._executions:
+            return
+        run = _Execution(
+            step_id=event.step_id,
+            display_name=event.display_name or event.step_id,
+            started_ns=event.time_unix_nano,
+            span_id=event.span_id,
+            parent_span_id=event.parent_span_id,
+            process=event.process,
+            baseline_rate=event.baseline_rate,
+            progress=Progress(total=event.total, unit=event.unit),
+        )
+        self._executions[key] = run
+
+    def _on_step_progress(self, event: e.StepProgress) -> None:
+        if (run := self._executions.get(event.span_id or "")) and run.status == "running":
+            run.progress = event.progress
+
+    def _on_step_finished(self, event: e.StepFinished) -> None:
+        run = self._executions.get(event.span_id or "")
+        if run is None or run.status != "running":
+            return
+        run.status = event.status
+        run.ended_ns = event.time_unix_nano
+        run.duration = event.duration_seconds
+        run.progress = event.progress or run.progress
+        run.error = event.error
+        run.skip_reason = event.skip_reason
+        run.usage = event.usage or run.usage
+
+    def _on_artifact(self, event: e.ArtifactLogged) -> None:
+        if run := self._executions.get(event.span_id or ""):
+            event.artifact.step_id = run.step_id
+            run.artifacts.append(event.artifact)
+        self._artifacts.append(event.artifact)
+
+    def _on_metric(self, event: e.MetricLogged) -> None:
+        if run := self._executions.get(event.span_id or ""):
+            run.metrics.update(event.metrics)
+        else:
+            self._facts["summary"].update(event.metrics)
+
+    def _on_eta(self, event: e.EtaShown) -> None:
+        self._eta = event.eta
+        run = self._executions.get(event.span_id or "")
+        if run is not None and run.eta_seconds is None:
+            run.eta_seconds = event.eta.remaining_seconds
+
+    def _on_worker_lost(self, event: e.WorkerLost) -> None:
+        for run in self._executions.values():
+            if run.process == event.process and run.status == "running":
+                self._close(run, event.time_unix_nano, "failed", event.reason)
+
+    def _on_run_end(self, event: e.RunFinished | e.RunRecovered) -> None:
+        if self._end is not None:
+            return
+        self._end = event
+        if isinstance(event, e.RunFinished):
+            self._self_cost = event.self_cost
+        status: StepStatus = "cancelled" if event.status == "cancelled" else "failed"
+        for run in self._executions.values():
+            if run.status == "running":
+                self._close(run, event.time_unix_nano, status, event.reason)
+
+    @staticmethod
+    def _close(run: _Execution, now_ns: int, status: StepStatus, reason: str | None) -> None:
+        run.status = status
+        run.ended_ns = now_ns
+        run.duration = max(0.0, (now_ns - run.started_ns) / NANOSECONDS)
+        if status == "failed":
+            run.error = ErrorInfo(type="lost", message=reason or "ended without reporting")
+
+    def _is_top_level(self, run: _Execution) -> bool:
+        return (run.parent_span_id or "") not in self._executions
+
+    @property
+    def plan(self) -> Plan:
+        """The plan as it stands: declared steps, then started ones that were not declared.
+
+        Worked out from all that was seen and not as it comes, because a parent may be told of
+        after its child (exporters see the end of spans only).
+        """
+        unique = {planned.step_id: planned for planned in self._declared}
+        plan = Plan(unique.values())
+        for skip in self._skips.values():
+            plan.skip(skip.step_id, skip.reason)
+        for run in sorted(self._executions.values(), key=lambda run: run.started_ns):
+            if not self._is_top_level(run):
+                continue
+            skip = self._skips.get(run.step_id)
+            if skip is None or run.started_ns > skip.time_unix_nano:
+                plan.add(run.step_id, run.display_name)
+            if run.status == "skipped":
+                plan.skip(run.step_id, run.skip_reason)
+        return plan
+
+    def running(self) -> list[StepExecutionEntry]:
+        """Return the executions that are under way, in the order in which they were seen."""
+        return [
+            self._entry(run, None, 1)
+            for run in self._executions.values()
+            if run.status == "running"
+        ]
+
+    def record(
+        self,
+        *,
+        telemetry: dict[str, FieldSummary] | None = None,
+        self_cost: SelfCost | None = None,
+    ) -> PipelineRunRecord:
+        """Return the record as of the events so far.
+
+        Args:
+            telemetry: Summary of the samples, which are not events.
+            self_cost: What telemetry cost so far; the final event's own figure wins.
+
+        Raises:
+            ValueError: No `run_started` was seen: the run has no identity.
+        """
+        header = self._header
+        if header is None:
+            msg = "the journal has no run_started event"
+            raise ValueError(msg)
+        plan = self.plan
+        steps = self._entries(plan)
+        end = self._end
+        finished = end is not None and self.status in TERMINAL_RUN
+        duration = self._duration()
+        cost = self._self_cost or self_cost or SelfCost()
+        cost.faults = [
+            text if count == 1 else f"{text} ({count} times)"
+            for text, count in self._faults.items()
+        ]
+        return PipelineRunRecord(
+            run_id=header.run_id,
+            trace_id=header.trace_id,
+            span_id=self._span_id,
+            pipeline=self._pipeline or header.pipeline,
+            created_at=rfc3339(header.time_unix_nano),
+            completed_at=rfc3339(end.time_unix_nano) if end is not None and finished else None,
+            duration_seconds=duration,
+            status=self.status,
+            status_reason=end.reason if end is not None else None,
+            initiator=header.initiator,
+            argv=header.argv,
+            cwd=header.cwd,
+            scenario_config_path=self._scenario,
+            params=self._facts["params"],
+            seeds=self._facts["seeds"],
+            tags=self._tags,
+            enabled_steps=plan.ids,
+            artifact_dir=header.artifact_dir,
+            host=self._facts["host"],
+            vcs=self._facts["vcs"],
+            runtime=self._facts["runtime"],
+            steps=steps,
+            anomalies=list(self._anomalies.values()),
+            recommendations=list(self._recommendations.values()),
+            perf_tests=self._perf_tests,
+            artifacts=self._artifacts,
+            eta=self._eta,
+            summary=self._summary(plan, steps, duration),
+            telemetry=telemetry or {},
+            self_cost=cost,
+        )
+
+    def _duration(self) -> float | None:
+        end = self._end
+        if end is None or self._header is None:
+            return None
+        if end.duration_seconds is not None:
+            return end.duration_seconds
+        return max(0.0, (end.time_unix_nano - self._header.time_unix_nano) / NANOSECONDS)
+
+    def _entries(self, plan: Plan) -> list[StepExecutionEntry]:
+        """Executions and skips in the order in which they came, then what was not reached."""
+        rows: list[tuple[int, StepExecutionEntry]] = []
+        attempts: dict[tuple[str, str | None], int] = {}
+        begun: set[str] = set()
+        for run in sorted(self._executions.values(), key=lambda run: run.started_ns):
+            parent = self._executions.get(run.parent_span_id or "")
+            if parent is None:
+                begun.add(run.step_id)
+            slot = (run.step_id, run.parent_span_id if parent else None)
+            attempts[slot] = attempts.get(slot, 0) + 1
+            rows.append((run.started_ns, self._entry(run, parent, attempts[slot])))
+        pending: list[StepExecutionEntry] = []
+        for planned in plan.steps:
+            if planned.step_id in begun:
+                continue
+            skipped = plan.is_skipped(planned.step_id)
+            entry = StepExecutionEntry(
+                step_id=planned.step_id,
+                display_name=planned.display_name or planned.step_id,
+                order=0,
+                status="skipped" if skipped else "pending",
+                skip_reason=plan.skip_reason(planned.step_id),
+            )
+            if skipped and planned.step_id in self._skips:
+                rows.append((self._skips[planned.step_id].time_unix_nano, entry))
+            else:
+                pending.append(entry)
+        rows.sort(key=lambda row: row[0])
+        entries = [entry for _, entry in rows] + pending
+        for order, entry in enumerate(entries, start=1):
+            entry.order = order
+        return entries
+
+    @staticmethod
+    def _entry(run: _Execution, parent: _Execution | None, attempt: int) -> StepExecutionEntry:
+        return StepExecutionEntry(
+            step_id=run.step_id,
+            display_name=run.display_name,
+            order=0,
+            status=run.status,
+            attempt=attempt,
+            parent_step_id=parent.step_id if parent else None,
+            span_id=run.span_id,
+            process=run.process,
+            started_at=rfc3339(run.started_ns),
+            ended_at=rfc3339(run.ended_ns) if run.ended_ns is not None else None,
+            duration_seconds=run.duration,
+            eta_snapshot_seconds=run.eta_seconds,
+            progress=run.progress,
+            metrics=run.metrics,
+            artifacts=run.artifacts,
+            error=run.error,
+            skip_reason=run.skip_reason,
+            usage=run.usage,
+        )
+
+    def _summary(
+        self, plan: Plan, steps: list[StepExecutionEntry], duration: float | None
+    ) -> RunSummary:
+        top = [run for run in self._executions.values() if self._is_top_level(run)]
+        ended = [
+            run for run in top if run.status == "completed" and not plan.is_skipped(run.step_id)
+        ]
+        last = max(ended, key=lambda run: run.ended_ns or 0, default=None)
+        timed = [run for run in top if run.duration and run.progress.done > 0]
+        seconds = sum(run.duration or 0.0 for run in timed)
+        done = sum(run.progress.done for run in timed)
+        return RunSummary(
+            total_duration_seconds=duration,
+            steps_completed=len({run.step_id for run in ended}),
+            steps_total=plan.total,
+            avg_steps_per_sec=done / seconds if seconds > 0 else None,
+            recommendation_count=len(self._recommendations),
+            last_completed_step=last.step_id if last else None,
+            running_steps=[entry.step_id for entry in steps if entry.status == "running"],
+            custom=self._facts["summary"],
+        )

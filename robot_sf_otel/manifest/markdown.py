@@ -1,0 +1,357 @@
+"""manifest.md: the record of a run for people, as Markdown that GitHub shows well.
+
+Pure: a record goes in, text comes out. The first line is the verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from robot_sf_otel.manifest.formats import (
+    UNKNOWN,
+    coarse_duration,
+    duration,
+    is_known,
+    mebibytes,
+    number,
+    one_line,
+    percent,
+    progress,
+    rate,
+    size,
+    telemetry_label,
+    telemetry_value,
+)
+from robot_sf_otel.manifest.markdown_text import (
+    code,
+    details,
+    escape,
+    evidence_text,
+    fence,
+    html_text,
+    link,
+    reading,
+    table,
+    value_text,
+)
+from robot_sf_otel.manifest.outline import outline
+from robot_sf_otel.manifest.schema import (
+    Anomaly,
+    Artifact,
+    ErrorInfo,
+    PerformanceRecommendation,
+    PipelineRunRecord,
+    RunStatus,
+    StepExecutionEntry,
+)
+
+MAX_ROWS: Final = 300
+"""Rows of one table; a longer one shows its two ends and says how many are left out."""
+_MAX_ERRORS: Final = 50
+_MAX_LINKS: Final = 3
+_ICONS: Final[Mapping[str, str]] = {
+    "pending": "⏳",
+    "running": "▶️",
+    "completed": "✅",
+    "failed": "❌",
+    "cancelled": "⏹️",
+    "skipped": "⏭️",
+    "info": "💡",
+    "warning": "⚠️",
+    "critical": "🔴",
+}
+_HEADINGS: Final[Mapping[RunStatus, str]] = {
+    "pending": "Not started",
+    "running": "Running",
+    "completed": "Completed",
+    "failed": "Failed",
+    "cancelled": "Cancelled",
+}
+
+
+def render_markdown(record: PipelineRunRecord) -> str:
+    """Return the whole report of a run.
+
+    Sections without content are left out. Paths of artifacts are links relative to the run
+    directory, where the text is meant to lie.
+    """
+    lines = [
+        *_verdict(record),
+        *_steps(record),
+        *_errors(record.steps),
+        *_findings("Recommendations", record.recommendations),
+        *_findings("Anomalies", record.anomalies),
+        *_perf_tests(record),
+        *_telemetry(record),
+        *_artifacts(record),
+        *_metrics(record),
+        *_values("Results", record.summary.custom),
+        *_values("Parameters", record.params),
+        *_values("Seeds", record.seeds),
+        *_environment(record),
+        *_self(record),
+    ]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _verdict(record: PipelineRunRecord) -> list[str]:
+    summary = record.summary
+    facts = [_HEADINGS[record.status]]
+    if record.duration_seconds is not None:
+        word = "in" if record.status == "completed" else "after"
+        facts[0] += f" {word} {duration(record.duration_seconds)}"
+    facts.append(f"{summary.steps_completed} of {summary.steps_total} steps")
+    if record.status_reason and record.status != "completed":
+        facts.append(escape(record.status_reason))
+    lines = [f"# {_ICONS[record.status]} {escape(record.pipeline)}: {', '.join(facts)}", ""]
+    if record.status == "running":
+        lines += _running(record)
+    about = [f"Run {code(record.run_id)}"]
+    if record.created_at:
+        about.append(f"started {escape(_moment(record.created_at))}")
+    if record.completed_at:
+        about.append(f"ended {escape(_moment(record.completed_at))}")
+    if host := record.host.get("name") or record.host.get("hostname"):
+        about.append(f"on {escape(str(host))}")
+    lines += [", ".join(about) + "  "]
+    if record.scenario_config_path:
+        lines += [f"Scenario {code(record.scenario_config_path)}  "]
+    if record.tags:
+        lines += ["Tags " + ", ".join(code(tag) for tag in record.tags) + "  "]
+    if record.status in {"failed", "cancelled"} and summary.last_completed_step:
+        lines += [f"Last completed step {code(summary.last_completed_step)}  "]
+    return [*lines, ""]
+
+
+def _running(record: PipelineRunRecord) -> list[str]:
+    eta = record.eta
+    now = ", ".join(code(name) for name in record.summary.running_steps) or "no step"
+    text = f"Running {now}, ETA {coarse_duration(eta.remaining_seconds)}"
+    if is_known(eta.low_seconds) and is_known(eta.high_seconds):
+        text += f" ({coarse_duration(eta.low_seconds)} to {coarse_duration(eta.high_seconds)})"
+    return [text, ""]
+
+
+def _moment(timestamp: str) -> str:
+    """RFC 3339 to the second, with the zone in words."""
+    head, _, tail = timestamp.replace("T", " ").partition(".")
+    return f"{head} UTC" if tail.endswith("Z") or head.endswith("Z") else timestamp
+
+
+def _steps(record: PipelineRunRecord) -> list[str]:
+    if not record.steps:
+        return []
+    rows = [_step_row(depth, step, record.artifact_dir) for depth, step in outline(record.steps)]
+    head = [
+        "#:",
+        "Step",
+        "Status",
+        "Attempt:",
+        "Duration:",
+        "Progress:",
+        "Rate:",
+        "CPU:",
+        "Peak memory:",
+        "Artifacts",
+    ]
+    return ["## Steps", "", *table(head, _cut(rows, len(head)))]
+
+
+def _cut(rows: list[list[str]], columns: int) -> list[list[str]]:
+    """Leave the middle of a very long table out, and say so in its place."""
+    if len(rows) <= MAX_ROWS:
+        return rows
+    half = MAX_ROWS // 2
+    note = ["…", f"{len(rows) - 2 * half:,} more in manifest.json", *[""] * (columns - 2)]
+    return [*rows[:half], note, *rows[-half:]]
+
+
+def _step_row(depth: int, step: StepExecutionEntry, artifact_dir: str | None) -> list[str]:
+    indent = "&nbsp;&nbsp;" * depth + ("↳ " if depth else "")
+    ran = step.started_at is not None
+    done = step.progress
+    seconds = step.usage.cpu_seconds
+    status = f"{_ICONS[step.status]} {step.status}"
+    if step.skip_reason:
+        status += f": {escape(step.skip_reason)}"
+    return [
+        str(step.order),
+        indent + (escape(step.display_name) or code(step.step_id)),
+        status,
+        str(step.attempt) if ran else UNKNOWN,
+        duration(step.duration_seconds),
+        escape(progress(done.done, done.total, done.unit)),
+        escape(rate(done.rate, done.unit)),
+        duration(seconds),
+        mebibytes(step.usage.memory_rss_peak_mb),
+        _links(step.artifacts, artifact_dir),
+    ]
+
+
+def _links(artifacts: list[Artifact], artifact_dir: str | None) -> str:
+    shown = [
+        link(artifact.name or artifact.path, artifact.path, artifact_dir)
+        for artifact in artifacts[:_MAX_LINKS]
+    ]
+    if len(artifacts) > _MAX_LINKS:
+        shown.append(f"{len(artifacts) - _MAX_LINKS} more")
+    return ", ".join(shown)
+
+
+def _errors(steps: list[StepExecutionEntry]) -> list[str]:
+    failed = [step for step in steps if step.error is not None]
+    if not failed:
+        return []
+    lines = ["## Errors", ""]
+    for step in failed[:_MAX_ERRORS]:
+        attempt = f" (attempt {step.attempt})" if step.attempt > 1 else ""
+        lines += [f"### {escape(step.display_name)}{attempt}", ""]
+        lines += _error(step.error) if step.error else []
+    if len(failed) > _MAX_ERRORS:
+        lines += [f"{len(failed) - _MAX_ERRORS:,} more in manifest.json.", ""]
+    return lines
+
+
+def _error(error: ErrorInfo) -> list[str]:
+    text = f"**{escape(error.type)}**"
+    message = error.message.strip()
+    if error.exit_code is not None:
+        text += f" (exit code {error.exit_code})"
+    lines: list[str] = []
+    if "\n" in message:
+        lines += [text, "", *fence(message), ""]
+    else:
+        lines += [f"{text}: {escape(message, 2000)}" if message else text, ""]
+    if error.stacktrace and error.stacktrace.strip():
+        lines += details("Traceback", fence(error.stacktrace.strip("\n")))
+    return lines
+
+
+def _findings(
+    heading: str, findings: Iterable[PerformanceRecommendation] | Iterable[Anomaly]
+) -> list[str]:
+    lines: list[str] = []
+    for found in findings:
+        where = f" ({code(found.step_id)})" if found.step_id else ""
+        lines.append(
+            f"- {_ICONS[found.severity]} **{found.severity}** {code(found.trigger)}{where}: "
+            f"{escape(found.message, 2000)}"
+        )
+        if found.evidence:
+            lines.append(f"  - Evidence: {evidence_text(found.evidence)}")
+        if isinstance(found, PerformanceRecommendation):
+            lines += [f"  - [ ] {escape(action, 2000)}" for action in found.suggested_actions]
+    return [f"## {heading}", "", *lines, ""] if lines else []
+
+
+def _perf_tests(record: PipelineRunRecord) -> list[str]:
+    if not record.perf_tests:
+        return []
+    rows = [
+        [
+            escape(test.test_id),
+            test.status,
+            escape(f"{number(test.throughput_measured)} {test.unit}"),
+            number(test.throughput_baseline),
+            percent(test.ratio * 100) if test.ratio is not None else UNKNOWN,
+        ]
+        for test in record.perf_tests
+    ]
+    head = ["Test", "Status", "Measured:", "Baseline:", "Of baseline:"]
+    return ["## Performance tests", "", *table(head, rows)]
+
+
+def _telemetry(record: PipelineRunRecord) -> list[str]:
+    rows = [
+        [
+            escape(telemetry_label(name)),
+            telemetry_value(name, field.mean),
+            telemetry_value(name, field.p95),
+            telemetry_value(name, field.maximum),
+            number(field.count),
+        ]
+        for name, field in record.telemetry.items()
+    ]
+    if not rows:
+        return ["## Telemetry", "", "unavailable", ""] if record.status != "pending" else []
+    head = ["Reading", "Mean:", "95th percentile:", "Maximum:", "Samples:"]
+    return ["## Telemetry", "", *table(head, rows)]
+
+
+def _artifacts(record: PipelineRunRecord) -> list[str]:
+    if not record.artifacts:
+        return []
+    rows = [
+        [
+            link(artifact.name or artifact.path, artifact.path, record.artifact_dir),
+            escape(artifact.kind),
+            size(artifact.size_bytes),
+            code(artifact.step_id) if artifact.step_id else "",
+        ]
+        for artifact in record.artifacts
+    ]
+    head = ["Artifact", "Kind", "Size:", "Step"]
+    return ["## Artifacts", "", *table(head, _cut(rows, len(head)))]
+
+
+def _metrics(record: PipelineRunRecord) -> list[str]:
+    rows = [
+        [escape(step.display_name), escape(name), reading(value)]
+        for step in record.steps
+        for name, value in step.metrics.items()
+    ]
+    head = ["Step", "Metric", "Last value:"]
+    return ["## Metrics", "", *table(head, _cut(rows, len(head)))] if rows else []
+
+
+def _values(heading: str, values: dict[str, Any]) -> list[str]:
+    if not values:
+        return []
+    rows = [[escape(name), value_text(value)] for name, value in values.items()]
+    return [f"## {heading}", "", *table(["Name", "Value"], _cut(rows, 2))]
+
+
+def _environment(record: PipelineRunRecord) -> list[str]:
+    rows: list[list[str]] = []
+    if commit := record.vcs.get("commit"):
+        dirty = " (with uncommitted changes)" if record.vcs.get("dirty") else ""
+        rows.append(["Commit", code(str(commit)) + dirty])
+    rest = {key: value for key, value in record.vcs.items() if key not in {"commit", "dirty"}}
+    for group, facts in (("", rest), ("Host ", record.host), ("", record.runtime)):
+        for name, value in facts.items():
+            label = escape(f"{group}{name.replace('_', ' ')}")
+            rows.append([label[:1].upper() + label[1:], value_text(value)])
+    if record.argv:
+        rows.append(["Command", code(" ".join(record.argv), 1000)])
+    for label, text in (
+        ("Working directory", record.cwd),
+        ("Run directory", record.artifact_dir),
+        ("Started by", record.initiator),
+        ("Trace id", record.trace_id),
+    ):
+        if text:
+            rows.append([label, code(text)])
+    if not rows:
+        return []
+    summary = "Environment"
+    if record.vcs.get("commit"):
+        summary += f": commit {html_text(one_line(str(record.vcs['commit']), 13))}"
+        summary += ", with uncommitted changes" if record.vcs.get("dirty") else ""
+    return details(summary, table(["What", "Value"], rows))
+
+
+def _self(record: PipelineRunRecord) -> list[str]:
+    cost = record.self_cost
+    lines: list[str] = []
+    if is_known(cost.cpu_seconds):
+        share = percent(cost.share_of_run * 100) if cost.share_of_run is not None else UNKNOWN
+        lines.append(
+            f"Telemetry cost {duration(cost.cpu_seconds)} of CPU ({share} of the run), "
+            f"wrote {size(cost.bytes_written)}, took {number(cost.samples_taken)} samples, "
+            f"missed {number(cost.samples_missed)}, dropped {number(cost.events_dropped)} events."
+        )
+    if cost.faults:
+        lines += ["", "Telemetry itself had faults; the pipeline was not affected:", ""]
+        lines += [f"- {escape(fault, 2000)}" for fault in cost.faults]
+    return [*lines, ""] if lines else []

@@ -1,0 +1,293 @@
+"""The record types of a run: what manifest.json and telemetry.jsonl hold, validated by msgspec.
+
+Every type is a `msgspec.Struct`: decoding checks it and names the field that is wrong, and the
+JSON Schema in `docs/schema/` is generated from here. Durations are seconds, memory is MiB
+(`_mb`), percentages lie in [0, 100], times are RFC 3339 strings in UTC. Unknown is None.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from msgspec import Struct, field
+
+SCHEMA_VERSION: Final = 1
+"""Version of the journal and of the manifest; readers accept older and newer ones."""
+
+RunStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
+StepStatus = Literal["pending", "running", "completed", "failed", "skipped", "cancelled"]
+Severity = Literal["info", "warning", "critical"]
+MetricValue = float | str
+"""A finite number, or `"NaN"`, `"Infinity"`, `"-Infinity"`: JSON numbers cannot hold those."""
+
+PerfStatus = Literal["passed", "soft-breach", "failed", "no-baseline", "inconclusive"]
+
+TERMINAL_RUN: Final = frozenset({"completed", "failed", "cancelled"})
+TERMINAL_STEP: Final = frozenset({"completed", "failed", "skipped", "cancelled"})
+
+
+class Progress(Struct, kw_only=True):
+    """How far a step is: `done` of `total` units, at `rate` units a second."""
+
+    done: float = 0
+    total: float | None = None
+    unit: str = "it"
+    rate: float | None = None
+
+
+class ErrorInfo(Struct, kw_only=True):
+    """What ended a step or run: the exception as recorded, or the exit code of a command."""
+
+    type: str
+    message: str = ""
+    stacktrace: str | None = None
+    exit_code: int | None = None
+
+
+class Usage(Struct, kw_only=True):
+    """The bill of a step, from cumulative counters read at its start and at its end."""
+
+    cpu_seconds: float | None = None
+    cpu_cores_mean: float | None = None
+    memory_rss_peak_mb: float | None = None
+    disk_read_mb: float | None = None
+    disk_write_mb: float | None = None
+    gpu_seconds: float | None = None
+    gpu_mem_peak_mb: float | None = None
+    energy_joules: float | None = None
+
+
+class Artifact(Struct, kw_only=True):
+    """A file or folder that a run produced; `path` is relative to the run directory if inside."""
+
+    path: str
+    name: str = ""
+    kind: str = "file"
+    size_bytes: int | None = None
+    sha256: str | None = None
+    step_id: str | None = None
+    span_id: str | None = None
+    logged_at: str | None = None
+
+
+class PlanStep(Struct, kw_only=True):
+    """A step that the pipeline says it will run."""
+
+    step_id: str
+    display_name: str | None = None
+    expected_seconds: float | None = None
+
+
+class StepExecutionEntry(Struct, kw_only=True):
+    """One execution of a step, or a planned step that was not reached."""
+
+    step_id: str
+    display_name: str
+    order: int
+    status: StepStatus
+    attempt: int = 1
+    parent_step_id: str | None = None
+    span_id: str | None = None
+    process: str | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    duration_seconds: float | None = None
+    eta_snapshot_seconds: float | None = None
+    progress: Progress = field(default_factory=Progress)
+    metrics: dict[str, MetricValue] = field(default_factory=dict)
+    artifacts: list[Artifact] = field(default_factory=list)
+    error: ErrorInfo | None = None
+    skip_reason: str | None = None
+    usage: Usage = field(default_factory=Usage)
+
+
+class StepSample(Struct, kw_only=True, omit_defaults=True):
+    """Progress of one of several running steps within a telemetry sample."""
+
+    step_id: str
+    span_id: str | None = None
+    done: float = 0
+    total: float | None = None
+    rate: float | None = None
+
+
+class GpuSample(Struct, kw_only=True, omit_defaults=True):
+    """One GPU within a telemetry sample."""
+
+    index: int
+    uuid: str | None = None
+    name: str | None = None
+    util_percent: float | None = None
+    mem_used_mb: float | None = None
+    mem_total_mb: float | None = None
+    temperature_c: float | None = None
+    power_w: float | None = None
+    throttle_reasons: list[str] = field(default_factory=list)
+
+
+class TelemetrySnapshot(Struct, kw_only=True, omit_defaults=True):
+    """One line of telemetry.jsonl; a reading that could not be had is left out."""
+
+    timestamp_ms: int
+    step_id: str | None = None
+    steps_per_sec: float | None = None
+    progress_done: float | None = None
+    progress_total: float | None = None
+    steps: list[StepSample] = field(default_factory=list)
+    fps: float | None = None
+    cpu_percent_process: float | None = None
+    cpu_cores_process: float | None = None
+    cpu_percent_system: float | None = None
+    memory_rss_mb: float | None = None
+    memory_limit_mb: float | None = None
+    memory_available_mb: float | None = None
+    swap_used_mb: float | None = None
+    disk_read_mb_s: float | None = None
+    disk_write_mb_s: float | None = None
+    process_count: int | None = None
+    thread_count: int | None = None
+    cpu_pressure: float | None = None
+    io_pressure: float | None = None
+    memory_pressure: float | None = None
+    cpu_throttled_percent: float | None = None
+    gpu_util_percent: float | None = None
+    gpu_mem_used_mb: float | None = None
+    gpus: list[GpuSample] = field(default_factory=list)
+    metrics: dict[str, MetricValue] = field(default_factory=dict)
+    notes: str | None = None
+
+
+class FieldSummary(Struct, kw_only=True):
+    """Count, mean, 95th percentile and maximum of one telemetry field over a run."""
+
+    count: int
+    mean: float
+    p95: float
+    maximum: float
+
+
+class Anomaly(Struct, kw_only=True):
+    """Something unusual that was seen, with the evidence for it."""
+
+    id: str
+    trigger: str
+    severity: Severity
+    message: str
+    timestamp_ms: int
+    step_id: str | None = None
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+class PerformanceRecommendation(Struct, kw_only=True):
+    """What to do about an observation; `suggested_actions` is never empty."""
+
+    id: str
+    trigger: str
+    severity: Severity
+    message: str
+    suggested_actions: list[str]
+    timestamp_ms: int
+    step_id: str | None = None
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a recommendation that recommends nothing.
+
+        Raises:
+            ValueError: `suggested_actions` is empty.
+        """
+        if not self.suggested_actions:
+            msg = "suggested_actions must name at least one action"
+            raise ValueError(msg)
+
+
+class PerformanceTestResult(Struct, kw_only=True):
+    """Throughput of a scenario against its baseline."""
+
+    test_id: str
+    metric: str
+    unit: str
+    throughput_measured: float
+    duration_seconds: float
+    status: PerfStatus
+    matrix: dict[str, Any] = field(default_factory=dict)
+    throughput_baseline: float | None = None
+    samples: list[float] = field(default_factory=list)
+    ratio: float | None = None
+    interval: tuple[float, float] | None = None
+    tolerance: float = 0.25
+    recommendations_ref: list[str] = field(default_factory=list)
+
+
+class Eta(Struct, kw_only=True):
+    """Time to the end of a run, with the 80 % interval; None is unknown."""
+
+    remaining_seconds: float | None = None
+    low_seconds: float | None = None
+    high_seconds: float | None = None
+    total_seconds: float | None = None
+    basis: str | None = None
+    history_runs: int = 0
+
+
+class RunSummary(Struct, kw_only=True):
+    """The run in one look; `custom` holds what the pipeline itself put there."""
+
+    total_duration_seconds: float | None = None
+    steps_completed: int = 0
+    steps_total: int = 0
+    avg_steps_per_sec: float | None = None
+    recommendation_count: int = 0
+    last_completed_step: str | None = None
+    running_steps: list[str] = field(default_factory=list)
+    custom: dict[str, Any] = field(default_factory=dict)
+
+
+class SelfCost(Struct, kw_only=True):
+    """What telemetry itself cost the run."""
+
+    cpu_seconds: float | None = None
+    share_of_run: float | None = None
+    bytes_written: int = 0
+    samples_taken: int = 0
+    samples_missed: int = 0
+    longest_sample_seconds: float | None = None
+    slowest_sync_seconds: float | None = None
+    events_dropped: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+class PipelineRunRecord(Struct, kw_only=True):
+    """manifest.json: everything that is known about one run."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    trace_id: str | None = None
+    span_id: str | None = None
+    pipeline: str
+    created_at: str | None = None
+    completed_at: str | None = None
+    duration_seconds: float | None = None
+    status: RunStatus = "pending"
+    status_reason: str | None = None
+    initiator: str | None = None
+    argv: list[str] = field(default_factory=list)
+    cwd: str | None = None
+    scenario_config_path: str | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+    seeds: dict[str, Any] = field(default_factory=dict)
+    tags: list[str] = field(default_factory=list)
+    enabled_steps: list[str] = field(default_factory=list)
+    artifact_dir: str | None = None
+    host: dict[str, Any] = field(default_factory=dict)
+    vcs: dict[str, Any] = field(default_factory=dict)
+    runtime: dict[str, Any] = field(default_factory=dict)
+    steps: list[StepExecutionEntry] = field(default_factory=list)
+    anomalies: list[Anomaly] = field(default_factory=list)
+    recommendations: list[PerformanceRecommendation] = field(default_factory=list)
+    perf_tests: list[PerformanceTestResult] = field(default_factory=list)
+    artifacts: list[Artifact] = field(default_factory=list)
+    eta: Eta = field(default_factory=Eta)
+    summary: RunSummary = field(default_factory=RunSummary)
+    telemetry: dict[str, FieldSummary] = field(default_factory=dict)
+    self_cost: SelfCost = field(default_factory=SelfCost, name="self")

@@ -1,0 +1,188 @@
+"""The monitor's work: samples of every live run, derived files, console; SIGTERM ends runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from robot_sf_otel import guard
+from robot_sf_otel.instrument import child_process, context
+from robot_sf_otel.instrument.outcome import Outcome
+from robot_sf_otel.manifest.events import TelemetryFault
+from robot_sf_otel.manifest.schema import SelfCost
+from robot_sf_otel.signals import SIGNUM, Termination
+from robot_sf_otel.system_metrics.monitor import Monitor
+
+if TYPE_CHECKING:
+    from robot_sf_otel.config import Config
+    from robot_sf_otel.instrument.live_run import LiveRun
+    from robot_sf_otel.instrument.runtime import Console
+    from robot_sf_otel.system_metrics.sensors import SystemSensors
+
+FACTS_SECONDS: Final = 1.0
+"""How long the end of a run waits for the facts of its environment."""
+
+Facts = Callable[[], Mapping[str, Mapping[str, Any]]]
+
+
+class RunObserver:
+    """What watches the live runs of this process: one monitor thread for all of them."""
+
+    def __init__(
+        self,
+        config: Config,
+        sensors: SystemSensors,
+        console: Console,
+        facts: Facts,
+        flush: Callable[[], None],
+    ) -> None:
+        """Watch nothing yet.
+
+        Args:
+            config: The settled configuration.
+            sensors: What is read at each sample.
+            console: What is drawn at each sample.
+            facts: Gathers host, runtime and VCS facts; may take seconds.
+            flush: Sends what waits for OTLP, before a signal ends the process.
+        """
+        self._config = config
+        self._sensors = sensors
+        self._console = console
+        self._facts = facts
+        self._flush = flush
+        self._samples: dict[str, int] = {}
+        self._facts_threads: dict[str, threading.Thread] = {}
+        self._monitor = self._new_monitor()
+        self._termination = Termination(self._wake, _note_interruption)
+
+    def _new_monitor(self) -> Monitor:
+        return Monitor(self._config.interval, self._tick, self._on_signal)
+
+    def _wake(self, signum: int) -> None:
+        self._monitor.wake(signum)
+
+    def run_opened(self, run: LiveRun) -> None:
+        """Take the first sample of a run and watch it from now on."""
+        self._samples[run.run_id] = 0
+        with guard.shielded("signal handler"):
+            self._termination.install(self._monitor.wakeup_fd)
+        with guard.shielded("monitor start"):
+            self._monitor.start()
+        self._sample(run)
+        with guard.shielded("facts"):
+            thread = threading.Thread(
+                target=self._gather, args=(run,), name="robot-sf-otel-facts", daemon=True
+            )
+            thread.start()
+            self._facts_threads[run.run_id] = thread
+
+    def run_closing(self, run: LiveRun) -> None:
+        """Take the last sample of a run; its facts are in when this returns, if they can be."""
+        thread = self._facts_threads.pop(run.run_id, None)
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(FACTS_SECONDS)
+        self._sample(run)
+
+    def run_closed(self, run: LiveRun) -> None:
+        """Let go of a run; without live runs the thread ends and SIGTERM is given back."""
+        self._samples.pop(run.run_id, None)
+        if context.process.live_runs or threading.current_thread().name == "robot-sf-otel-monitor":
+            return
+        with guard.shielded("signal handler"):
+            self._termination.restore()
+        self._monitor.stop()
+        self._monitor = self._new_monitor()
+
+    def step_began(self) -> None:
+        """Start the thread in a child process, whose progress has to be written."""
+        if not self._monitor.running:
+            with guard.shielded("monitor start"):
+                self._monitor.start()
+
+    def cost(self, run: LiveRun) -> SelfCost:
+        """Return what the monitor and the capture cost so far."""
+        elapsed = run.elapsed()
+        cpu = self._monitor.cpu_seconds + run.capture_cpu_seconds
+        return SelfCost(
+            cpu_seconds=cpu,
+            share_of_run=cpu / elapsed if elapsed > 0 else None,
+            samples_taken=self._samples.get(run.run_id, 0),
+            samples_missed=self._monitor.ticks_missed,
+            longest_sample_seconds=self._monitor.longest_tick_seconds,
+        )
+
+    def readings(self) -> Mapping[str, float]:
+        """Return the last reading for the instruments, progress of the only live run included."""
+        last = dict(self._sensors.last)
+        runs = context.process.live_runs
+        steps = runs[0].running_steps() if len(runs) == 1 else []
+        if steps:
+            last["progress_done"] = float(steps[-1].done)
+            if steps[-1].rate is not None:
+                last["steps_per_sec"] = steps[-1].rate
+        return last
+
+    def after_fork_in_child(self) -> None:
+        """Forget the parent's thread, pipe and signal handler: this process has none of them."""
+        self._monitor.abandon()
+        with guard.shielded("signal handler"):
+            self._termination.restore()
+        self._samples.clear()
+        self._facts_threads.clear()
+        self._monitor = self._new_monitor()
+        self._termination = Termination(self._wake, _note_interruption)
+
+    def stop(self) -> None:
+        """End the thread and give SIGTERM back."""
+        self._termination.restore()
+        self._monitor.stop()
+        self._monitor = self._new_monitor()
+
+    def _gather(self, run: LiveRun) -> None:
+        with guard.shielded("facts"):
+            run.add_facts(self._facts())
+
+    def _sample(self, run: LiveRun) -> None:
+        with guard.shielded("sample"):
+            run.sample(self._sensors.read())
+            self._samples[run.run_id] = self._samples.get(run.run_id, 0) + 1
+
+    def _tick(self) -> None:
+        reading = None
+        for run in list(context.process.live_runs):
+            if not run.owner:
+                run.report_progress()
+                run.recorder.refresh(SelfCost())
+                continue
+            if reading is None:
+                reading = self._sensors.read()
+            with guard.shielded("sample"):
+                run.sample(reading)
+                self._samples[run.run_id] = self._samples.get(run.run_id, 0) + 1
+            self._report_faults(run)
+            run.recorder.refresh(self.cost(run))
+            self._console.tick(run.views(), None, run.elapsed())
+
+    def _report_faults(self, run: LiveRun) -> None:
+        for where, message, count in guard.drain():
+            run.record(TelemetryFault(where=where, message=message, count=count, **run.ids()))
+
+    def _on_signal(self, signum: int) -> None:
+        if not self._termination.is_default or signum != SIGNUM:
+            return
+        _note_interruption("SIGTERM")
+        child_process.forward(signum)
+        for run in list(context.process.live_runs):
+            if run.owner:
+                with guard.shielded("run end"):
+                    run.conclude(Outcome("cancelled", "cancellation", reason="SIGTERM"))
+        with suppress(Exception):
+            self._flush()
+        self._termination.die()
+
+
+def _note_interruption(name: str) -> None:
+    for run in context.process.live_runs:
+        run.interrupted_by = name

@@ -1,0 +1,172 @@
+"""The report of a run as text: everything that manifest.md says, for a terminal."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from robot_sf_otel.manifest.formats import (
+    UNKNOWN,
+    duration,
+    number,
+    percent,
+    size,
+    telemetry_label,
+    telemetry_value,
+)
+from robot_sf_otel.report import tables
+from robot_sf_otel.report.page import Page, plain
+from robot_sf_otel.report.status import add_header, add_problems
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from robot_sf_otel.manifest.schema import PipelineRunRecord
+
+_STEPS: Final = 200
+_ERRORS: Final = 20
+_ARTIFACTS: Final = 100
+_VALUE: Final = 200
+
+
+def add_summary(
+    page: Page, record: PipelineRunRecord, problems: Sequence[str], now: datetime
+) -> None:
+    """Add the whole report; sections without content are left out.
+
+    Args:
+        page: Where.
+        record: The run.
+        problems: What could not be read.
+        now: The present, for a run that still goes on.
+    """
+    add_header(page, record, now)
+    if record.status == "running":
+        page.line(f"ETA      {tables.eta_text(record.eta)}")
+    if record.steps:
+        page.heading("Steps")
+        tables.add_steps(page, record, now, usage=True, limit=_STEPS)
+    tables.add_errors(page, record.steps, trace=True, limit=_ERRORS)
+    tables.add_findings(page, "Recommendations", record.recommendations)
+    tables.add_findings(page, "Anomalies", record.anomalies)
+    _add_perf_tests(page, record)
+    _add_telemetry(page, record)
+    _add_artifacts(page, record)
+    _add_metrics(page, record)
+    _add_values(page, "Results", record.summary.custom)
+    _add_values(page, "Parameters", record.params)
+    _add_values(page, "Seeds", record.seeds)
+    _add_environment(page, record)
+    _add_cost(page, record)
+    add_problems(page, record, problems)
+
+
+def _add_perf_tests(page: Page, record: PipelineRunRecord) -> None:
+    if not record.perf_tests:
+        return
+    page.heading("Performance tests")
+    rows = [
+        [
+            plain(test.test_id, 60),
+            test.status,
+            plain(f"{number(test.throughput_measured)} {test.unit}"),
+            number(test.throughput_baseline),
+            percent(test.ratio * 100) if test.ratio is not None else UNKNOWN,
+        ]
+        for test in record.perf_tests
+    ]
+    page.table(["TEST", "STATUS", "MEASURED:", "BASELINE:", "OF BASELINE:"], rows, wrap=0)
+
+
+def _add_telemetry(page: Page, record: PipelineRunRecord) -> None:
+    page.heading("Telemetry")
+    if not record.telemetry:
+        page.line("  unavailable")
+        return
+    rows = [
+        [
+            plain(telemetry_label(name), 60),
+            telemetry_value(name, field.mean),
+            telemetry_value(name, field.p95),
+            telemetry_value(name, field.maximum),
+        ]
+        for name, field in record.telemetry.items()
+    ]
+    page.table(["READING", "MEAN:", "95TH PERCENTILE:", "MAXIMUM:"], rows, wrap=0)
+
+
+def _add_artifacts(page: Page, record: PipelineRunRecord) -> None:
+    if not record.artifacts:
+        return
+    page.heading("Artifacts")
+    rows = [
+        [plain(found.path), plain(found.kind, 20), size(found.size_bytes)]
+        for found in record.artifacts[:_ARTIFACTS]
+    ]
+    page.table(["PATH", "KIND", "SIZE:"], rows, wrap=0)
+    if len(record.artifacts) > _ARTIFACTS:
+        page.line(f"… {len(record.artifacts) - _ARTIFACTS:,} more")
+
+
+def _add_metrics(page: Page, record: PipelineRunRecord) -> None:
+    rows = [
+        [
+            plain(step.display_name, 40),
+            plain(name, 40),
+            number(value) if isinstance(value, float) else plain(value),
+        ]
+        for step in record.steps
+        for name, value in step.metrics.items()
+    ]
+    if rows:
+        page.heading("Metrics")
+        page.table(["STEP", "METRIC", "LAST VALUE:"], rows[:_STEPS], wrap=0)
+
+
+def _add_values(page: Page, heading: str, values: Mapping[str, Any]) -> None:
+    if not values:
+        return
+    page.heading(heading)
+    rows = [[plain(name, 40), plain(_value(value), _VALUE)] for name, value in values.items()]
+    page.table(["NAME", "VALUE"], rows, wrap=1)
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _add_environment(page: Page, record: PipelineRunRecord) -> None:
+    facts: dict[str, Any] = {}
+    if commit := record.vcs.get("commit"):
+        dirty = " (with uncommitted changes)" if record.vcs.get("dirty") else ""
+        facts["commit"] = f"{commit}{dirty}"
+    facts |= {k: v for k, v in record.vcs.items() if k not in {"commit", "dirty"}}
+    facts |= {f"host {name}": value for name, value in record.host.items()}
+    facts |= record.runtime
+    if record.argv:
+        facts["command"] = " ".join(record.argv)
+    facts |= {
+        name: value
+        for name, value in (
+            ("working directory", record.cwd),
+            ("started by", record.initiator),
+            ("trace id", record.trace_id),
+        )
+        if value
+    }
+    _add_values(page, "Environment", {name.replace("_", " "): v for name, v in facts.items()})
+
+
+def _add_cost(page: Page, record: PipelineRunRecord) -> None:
+    cost = record.self_cost
+    if cost.cpu_seconds is None:
+        return
+    share = percent(cost.share_of_run * 100) if cost.share_of_run is not None else UNKNOWN
+    page.line()
+    page.line(
+        f"Telemetry cost {duration(cost.cpu_seconds)} of CPU ({share} of the run), wrote "
+        f"{size(cost.bytes_written)}, took {number(cost.samples_taken)} samples, missed "
+        f"{number(cost.samples_missed)}, dropped {number(cost.events_dropped)} events.",
+        "dim",
+    )

@@ -1,0 +1,243 @@
+"""Tables of the command line: runs, steps, telemetry, findings."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from rich.text import Text
+
+from robot_sf_otel.manifest.formats import (
+    TELEMETRY_FIELDS,
+    UNKNOWN,
+    coarse_duration,
+    duration,
+    mebibytes,
+    number,
+    progress,
+    rate,
+    telemetry_label,
+    telemetry_value,
+)
+from robot_sf_otel.manifest.outline import outline
+from robot_sf_otel.report.page import Page, plain, status_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from robot_sf_otel.manifest.schema import (
+        Anomaly,
+        Eta,
+        PerformanceRecommendation,
+        PipelineRunRecord,
+        StepExecutionEntry,
+        TelemetrySnapshot,
+    )
+
+_WIDE: Final = 110
+"""Columns from which a table shows more than the essentials."""
+_INTERESTING: Final = frozenset({"failed", "running", "cancelled"})
+_CELL: Final = 60
+
+
+def parse_time(timestamp: str | None) -> datetime | None:
+    """Return a recorded time, None where there is none or it is no RFC 3339."""
+    try:
+        moment = datetime.fromisoformat(timestamp or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def local_time(timestamp: str | None, *, seconds: bool = True) -> str:
+    """Return a recorded time on this machine's clock, `2026-01-31 13:00:00`."""
+    moment = parse_time(timestamp)
+    if moment is None:
+        return UNKNOWN
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
+
+
+def run_seconds(record: PipelineRunRecord, now: datetime) -> float | None:
+    """Return how long a run took, or has taken until `now` if it is still running."""
+    if record.duration_seconds is not None:
+        return record.duration_seconds
+    started = parse_time(record.created_at)
+    if record.status != "running" or started is None:
+        return None
+    return max(0.0, (now - started).total_seconds())
+
+
+def step_seconds(step: StepExecutionEntry, now: datetime) -> float | None:
+    """Return how long a step took, or has taken until `now` if it is still running."""
+    if step.duration_seconds is not None:
+        return step.duration_seconds
+    started = parse_time(step.started_at)
+    if step.status != "running" or started is None:
+        return None
+    return max(0.0, (now - started).total_seconds())
+
+
+def eta_text(eta: Eta) -> str:
+    """Return `11m (9m to 14m)`, or `--`."""
+    text = coarse_duration(eta.remaining_seconds)
+    if eta.low_seconds is not None and eta.high_seconds is not None:
+        text += f" ({coarse_duration(eta.low_seconds)} to {coarse_duration(eta.high_seconds)})"
+    return text
+
+
+def add_runs(page: Page, records: Sequence[PipelineRunRecord], now: datetime) -> None:
+    """Add a line for each run; a wide page shows pipeline, host and the reason of a failure."""
+    wide = page.width >= _WIDE
+    head = ["RUN", "STATUS", "STARTED", "DURATION:", "STEPS:"]
+    if wide:
+        head += ["PIPELINE", "HOST", "REASON"]
+    rows: list[list[str | Text]] = []
+    for record in records:
+        summary = record.summary
+        row: list[str | Text] = [
+            plain(record.run_id),
+            status_text(record.status),
+            local_time(record.created_at, seconds=wide),
+            duration(run_seconds(record, now)),
+            f"{summary.steps_completed}/{summary.steps_total}",
+        ]
+        if wide:
+            reason = record.status_reason if record.status != "completed" else None
+            host = record.host.get("hostname")
+            row += [
+                plain(record.pipeline, 24),
+                plain(host, 24) if host else UNKNOWN,
+                plain(reason or "", _CELL),
+            ]
+        rows.append(row)
+    page.table(head, rows, wrap=0)
+
+
+def add_steps(
+    page: Page, record: PipelineRunRecord, now: datetime, *, usage: bool, limit: int
+) -> None:
+    """Add the table of steps, nested ones below their parents.
+
+    Args:
+        page: Where.
+        record: The run.
+        now: The present, for steps that run.
+        usage: Whether CPU time and memory are shown.
+        limit: Rows at most; of a longer list the two ends and what did not go well are shown.
+    """
+    shown, left_out = _selected(outline(record.steps), limit)
+    wide = page.width >= _WIDE
+    attempts = any(step.attempt > 1 for step in record.steps)
+    head = ["#:", "STEP", "STATUS", "DURATION:", "PROGRESS:"]
+    if wide or not usage:
+        head.append("RATE:")
+    if attempts:
+        head.append("ATTEMPT:")
+    if usage:
+        head += ["CPU:", "MEMORY:"]
+    rows: list[list[str | Text]] = []
+    for depth, step in shown:
+        done = step.progress
+        title = "  " * max(0, depth - 1) + ("↳ " if depth else "") + plain(step.display_name, _CELL)
+        row: list[str | Text] = [
+            str(step.order),
+            title,
+            status_text(step.status),
+            duration(step_seconds(step, now)),
+            plain(progress(done.done, done.total, done.unit), 30),
+        ]
+        if wide or not usage:
+            row.append(rate(done.rate))
+        if attempts:
+            row.append(str(step.attempt) if step.started_at else UNKNOWN)
+        if usage:
+            row += [duration(step.usage.cpu_seconds), mebibytes(step.usage.memory_rss_peak_mb)]
+        rows.append(row)
+    page.table(head, rows, wrap=1)
+    if left_out:
+        page.line(f"… {left_out:,} more steps; all of them with --format json", "dim")
+
+
+def _selected(
+    rows: list[tuple[int, StepExecutionEntry]], limit: int
+) -> tuple[list[tuple[int, StepExecutionEntry]], int]:
+    """Return the rows to show, in order, and how many are left out."""
+    if len(rows) <= limit:
+        return rows, 0
+    ends = {*range(limit // 4), *range(len(rows) - limit // 4, len(rows))}
+    special = [i for i, (_, step) in enumerate(rows) if step.status in _INTERESTING]
+    chosen = sorted(ends | set(special[-(limit - len(ends)) :]))
+    return [rows[index] for index in chosen], len(rows) - len(chosen)
+
+
+def add_errors(page: Page, steps: Sequence[StepExecutionEntry], *, trace: bool, limit: int) -> None:
+    """Add what went wrong in steps: type, message and, if wanted, the traceback."""
+    failed = [step for step in steps if step.error is not None]
+    if not failed:
+        return
+    page.heading("Errors")
+    for step in failed[:limit]:
+        error = step.error
+        if error is None:
+            continue
+        attempt = f" (attempt {step.attempt})" if step.attempt > 1 else ""
+        text = Text(f"{plain(step.display_name, _CELL)}{attempt}: ")
+        text.append(plain(error.type, _CELL), "red")
+        if error.exit_code is not None:
+            text.append(f" (exit code {error.exit_code})")
+        if error.message:
+            text.append(f": {plain(error.message, 500)}")
+        page.bullet(text)
+        if trace and error.stacktrace:
+            page.block(error.stacktrace.strip("\n"))
+    if len(failed) > limit:
+        page.line(f"  … {len(failed) - limit:,} more")
+
+
+def add_findings(
+    page: Page, heading: str, findings: Sequence[PerformanceRecommendation] | Sequence[Anomaly]
+) -> None:
+    """Add recommendations with their evidence and actions, or anomalies."""
+    if not findings:
+        return
+    page.heading(heading)
+    for found in findings:
+        text = status_text(found.severity)
+        where = f" ({plain(found.step_id, _CELL)})" if found.step_id else ""
+        text = Text.assemble(text, f" {plain(found.trigger, _CELL)}{where}: {plain(found.message)}")
+        page.bullet(text)
+        if found.evidence:
+            page.bullet(Text(f"evidence: {_evidence(found.evidence)}", "dim"), indent=4)
+        for action in getattr(found, "suggested_actions", ()):
+            page.bullet(f"- {plain(action)}", indent=4)
+
+
+def _evidence(evidence: dict[str, object]) -> str:
+    parts = (
+        f"{plain(name)} = {number(value) if isinstance(value, int | float) else plain(value)}"
+        for name, value in evidence.items()
+    )
+    return ", ".join(parts)
+
+
+def add_sample(page: Page, sample: TelemetrySnapshot | None, now: datetime) -> None:
+    """Add the last telemetry sample and how old it is."""
+    if sample is None:
+        page.heading("Telemetry")
+        page.line("  unavailable")
+        return
+    age = now.timestamp() - sample.timestamp_ms / 1000
+    page.heading(f"Telemetry, {coarse_duration(age)} ago")
+    rows: list[list[str | Text]] = []
+    for name in TELEMETRY_FIELDS:
+        value: float | None = getattr(sample, name)
+        if value is not None:
+            rows.append([f"  {telemetry_label(name)}", telemetry_value(name, value)])
+    rows += [
+        [f"  {plain(name, _CELL)}", number(value) if isinstance(value, float) else plain(value)]
+        for name, value in sample.metrics.items()
+    ]
+    if rows:
+        page.table(["  READING", "LAST:"], rows, wrap=0)
+    if sample.notes:
+        page.bullet(Text(plain(sample.notes), "dim"))

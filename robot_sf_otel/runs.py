@@ -1,0 +1,472 @@
+"""Reading and writing runs from Python: notebooks, tests, producers that are not decorated code.
+
+The same files and the same rules as everywhere: validation errors name the field, a terminal status
+is final, and a process that does not own a run appends to a worker journal of its own. Without
+OpenTelemetry; ids come from the operating system.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, get_args
+
+import msgspec
+
+from robot_sf_otel import environment_variables as env
+from robot_sf_otel import guard
+from robot_sf_otel.manifest import events as e
+from robot_sf_otel.manifest.codec import jsonable
+from robot_sf_otel.manifest.plan import Plan
+from robot_sf_otel.manifest.schema import (
+    TERMINAL_RUN,
+    TERMINAL_STEP,
+    Artifact,
+    ErrorInfo,
+    Eta,
+    PerformanceRecommendation,
+    PerformanceTestResult,
+    PlanStep,
+    Progress,
+    RunStatus,
+    StepStatus,
+    TelemetrySnapshot,
+)
+from robot_sf_otel.store import history, timespec
+from robot_sf_otel.store.derived import write_derived
+from robot_sf_otel.store.journal import JournalWriter
+from robot_sf_otel.store.layout import RunPaths, create_run_dir, worker_journal
+from robot_sf_otel.store.lock import RunLock
+from robot_sf_otel.store.reader import LoadedRun, fold_run
+from robot_sf_otel.store.reader import load_run as _load
+from robot_sf_otel.store.telemetry import TelemetryWriter
+
+if TYPE_CHECKING:
+    from robot_sf_otel.manifest.fold import RunFold
+
+T = TypeVar("T")
+RunRef = str | Path | LoadedRun
+"""A run: its id, a unique prefix, a path, `latest`, or what `load_run` and `start_run` return."""
+Root = str | Path | None
+
+_RESULTS: Final = {
+    "completed": "success",
+    "failed": "failure",
+    "cancelled": "cancellation",
+    "skipped": "skip",
+}
+
+
+class _Owned:
+    """A run that this process opened: its journal and its lock."""
+
+    def __init__(self, journal: JournalWriter, lock: RunLock) -> None:
+        self.journal = journal
+        self.lock = lock
+        self.pid = os.getpid()
+
+
+_owned: Final[dict[Path, _Owned]] = {}
+
+
+def _root(artifact_root: Root) -> Path:
+    return Path(artifact_root or os.environ.get(env.ARTIFACT_ROOT) or "output").absolute()
+
+
+def _resolve(run: RunRef, artifact_root: Root) -> Path:
+    if isinstance(run, LoadedRun):
+        return run.run_dir
+    return history.resolve_run([_root(artifact_root)], str(run))
+
+
+def list_runs(  # noqa: PLR0917 - the signature of the original contract
+    limit: int | None = 20,
+    status: RunStatus | None = None,
+    since: str | datetime | None = None,
+    until: str | datetime | None = None,
+    scenario: str | None = None,
+    pipeline: str | None = None,
+    host: str | None = None,
+    tag: str | None = None,
+    *,
+    artifact_root: Root = None,
+) -> list[LoadedRun]:
+    """Return runs, newest first.
+
+    Args:
+        limit: How many at most; None for all.
+        status: Only runs with this status.
+        since: Only runs that began then or later: a time, RFC 3339, a date, or `24h`, `7d`.
+        until: Only runs that began before.
+        scenario: Only runs of this scenario.
+        pipeline: Only runs of this pipeline.
+        host: Only runs on this host.
+        tag: Only runs with this tag.
+        artifact_root: Where to look; `ROBOT_SF_ARTIFACT_ROOT` or `output` by default.
+
+    Raises:
+        ValueError: A time or the status is none.
+    """
+    if status is not None:
+        _one_of("status", status, get_args(RunStatus))
+    root = _root(artifact_root)
+    records = history.list_records(
+        [root],
+        limit=limit,
+        status=status,
+        since_ns=_moment("since", since),
+        until_ns=_moment("until", until),
+        scenario=scenario,
+        pipeline=pipeline,
+        host=host,
+        tag=tag,
+    )
+    return [LoadedRun(root / history.TRACKER_DIR / r.run_id, r, []) for r in records]
+
+
+def _moment(field: str, value: str | datetime | None) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        return int(value.timestamp() * e.NANOSECONDS)
+    try:
+        return timespec.parse_since(value, datetime.now(UTC).astimezone())
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from None
+
+
+def load_run(run: RunRef = history.LATEST, *, artifact_root: Root = None) -> LoadedRun:
+    """Return a run: its record's fields as attributes, `.telemetry()`, `.journal()`.
+
+    Raises:
+        LookupError: There is none of that name, or several; the message names the closest.
+        ValueError: The directory holds no readable run.
+    """
+    return _load(_resolve(run, artifact_root))
+
+
+def start_run(
+    *,
+    initiator: str,
+    enabled_steps: Sequence[str],
+    run_id: str | None = None,
+    scenario_config_path: str | Path | None = None,
+    pipeline: str | None = None,
+    artifact_root: Root = None,
+) -> LoadedRun:
+    """Open a run that this process owns, until `update_run` gives it a terminal status.
+
+    Args:
+        initiator: Who or what starts it, such as a command line.
+        enabled_steps: The planned steps in order.
+        run_id: Directory name instead of a generated one; one that exists gets `-2`, `-3`, ….
+        scenario_config_path: The scenario's configuration file.
+        pipeline: Name of the pipeline; the initiator's first word by default.
+        artifact_root: Where it is created; `ROBOT_SF_ARTIFACT_ROOT` or `output` by default.
+
+    Raises:
+        ValueError: A field is not valid; the message names it.
+        OSError: The run cannot be created.
+    """
+    if not initiator.strip():
+        raise ValueError("initiator: must not be empty")
+    plan = [_valid("enabled_steps", {"step_id": name}, PlanStep) for name in enabled_steps]
+    try:
+        Plan(plan)
+    except ValueError as error:
+        raise ValueError(f"enabled_steps: {error}") from None
+    now_ns = time.time_ns()
+    name = pipeline or Path(initiator.split(maxsplit=1)[0]).stem
+    try:
+        run_dir = create_run_dir(_root(artifact_root), pipeline=name, now_ns=now_ns, name=run_id)
+    except ValueError as error:
+        raise ValueError(f"run_id: {error}") from None
+    owned = _Owned(
+        JournalWriter(RunPaths(run_dir).journal, on_fault=guard.fault),
+        RunLock.acquire(RunPaths(run_dir).lock),
+    )
+    _owned[run_dir] = owned
+    started = e.RunStarted(
+        time_unix_nano=now_ns,
+        trace_id=os.urandom(16).hex(),
+        span_id=os.urandom(8).hex(),
+        run_id=run_dir.name,
+        pipeline=name,
+        artifact_dir=str(run_dir),
+        initiator=initiator,
+        argv=list(sys.argv),
+        scenario_config_path=None if scenario_config_path is None else str(scenario_config_path),
+        plan=plan,
+        process=f"{socket.gethostname()}:{os.getpid()}",
+    )
+    _append(run_dir, started)
+    return _load(run_dir)
+
+
+def update_run(
+    run: RunRef,
+    *,
+    status: RunStatus | None = None,
+    summary: Mapping[str, Any] | None = None,
+    reason: str | None = None,
+    artifact_root: Root = None,
+) -> LoadedRun:
+    """Add to a run's summary, and end it with a terminal status.
+
+    Raises:
+        LookupError: There is no such run.
+        ValueError: The status is none, or the run has ended: a terminal status is final.
+    """
+    run_dir, fold = _open_fold(run, artifact_root)
+    if status is not None:
+        _one_of("status", status, get_args(RunStatus))
+    if status == "pending":
+        raise ValueError("status: a run that has started cannot be pending again")
+    changes: list[e.Event] = []
+    if summary:
+        changes.append(e.ParamsLogged(summary=jsonable(dict(summary)), **_ids(fold)))
+    if status in TERMINAL_RUN:
+        final = cast("RunStatus", status)
+        changes.append(
+            e.RunFinished(status=final, result=_RESULTS[final], reason=reason, **_ids(fold))
+        )
+    _append(run_dir, *changes)
+    if status in TERMINAL_RUN:
+        _let_go(run_dir)
+    return _load(run_dir)
+
+
+def update_step(
+    run: RunRef,
+    step_id: str,
+    *,
+    status: StepStatus | None = None,
+    display_name: str | None = None,
+    duration_seconds: float | None = None,
+    eta_snapshot_seconds: float | None = None,
+    progress: Mapping[str, Any] | Progress | None = None,
+    error: Mapping[str, Any] | ErrorInfo | None = None,
+    skip_reason: str | None = None,
+    artifacts: Iterable[str | Mapping[str, Any] | Artifact] = (),
+    artifact_root: Root = None,
+) -> LoadedRun:
+    """Start, advance or end a step; `running` after its end is a further attempt.
+
+    Raises:
+        LookupError: There is no such run.
+        ValueError: A field is not valid (the message names it), or the run has ended.
+    """
+    if status is not None:
+        _one_of("status", status, get_args(StepStatus))
+    _valid("step_id", {"step_id": step_id}, PlanStep)
+    if not step_id.strip():
+        raise ValueError("step_id: must not be empty")
+    done = None if progress is None else _valid("progress", progress, Progress)
+    failure = None if error is None else _valid("error", error, ErrorInfo)
+    files = [_artifact(item) for item in artifacts]
+    if duration_seconds is not None and not duration_seconds >= 0:
+        raise ValueError(f"duration_seconds: {duration_seconds!r} must not be negative")
+    run_dir, fold = _open_fold(run, artifact_root)
+    ids = _ids(fold)
+    now_ns: int = ids["time_unix_nano"]
+    running = next((r for r in reversed(fold.running()) if r.step_id == step_id), None)
+    span_id = running.span_id if running is not None else None
+    changes: list[e.Event] = []
+    if status == "skipped" and running is None:
+        changes.append(e.StepSkipped(step_id=step_id, reason=skip_reason, **ids))
+        _append(run_dir, *changes)
+        return _load(run_dir)
+    if span_id is None and status != "pending":
+        span_id = os.urandom(8).hex()
+        begun = now_ns - int((duration_seconds or 0.0) * e.NANOSECONDS)
+        changes.append(
+            e.StepStarted(
+                time_unix_nano=begun,
+                trace_id=ids["trace_id"],
+                span_id=span_id,
+                step_id=step_id,
+                display_name=display_name,
+                process=f"{socket.gethostname()}:{os.getpid()}",
+            )
+        )
+        started_ns = begun
+    else:
+        started_ns = _unix_nano(running.started_at) if running is not None else now_ns
+    ids["span_id"] = span_id
+    if eta_snapshot_seconds is not None:
+        changes.append(e.EtaShown(eta=Eta(remaining_seconds=eta_snapshot_seconds), **ids))
+    changes.extend(e.ArtifactLogged(artifact=item, **ids) for item in files)
+    if done is not None:
+        changes.append(e.StepProgress(progress=done, **ids))
+    if status in TERMINAL_STEP:
+        final = status
+        measured = max(0.0, (now_ns - started_ns) / e.NANOSECONDS)
+        changes.append(
+            e.StepFinished(
+                status=final,
+                result=_RESULTS[final],
+                duration_seconds=measured if duration_seconds is None else duration_seconds,
+                progress=done,
+                error=failure,
+                skip_reason=skip_reason,
+                **ids,
+            )
+        )
+    _append(run_dir, *changes)
+    return _load(run_dir)
+
+
+def append_telemetry(
+    run: RunRef,
+    snapshots: Iterable[Mapping[str, Any] | TelemetrySnapshot],
+    *,
+    artifact_root: Root = None,
+) -> int:
+    """Append samples to a run that has not ended; return how many.
+
+    Raises:
+        LookupError: There is no such run.
+        ValueError: A field of a sample is not valid (the message names it), or the run has ended.
+        OSError: They cannot be written.
+    """
+    valid = [
+        _valid(f"snapshots[{index}]", snapshot, TelemetrySnapshot)
+        for index, snapshot in enumerate(snapshots)
+    ]
+    run_dir, _ = _open_fold(run, artifact_root)
+    failures: list[Exception] = []
+    writer = TelemetryWriter(
+        RunPaths(run_dir).telemetry, on_fault=lambda _, error: failures.append(error)
+    )
+    for snapshot in valid:
+        writer.append(snapshot)
+    writer.close()
+    if failures:
+        raise failures[0]
+    return len(valid)
+
+
+def append_recommendations(
+    run: RunRef,
+    recommendations: Iterable[Mapping[str, Any] | PerformanceRecommendation],
+    *,
+    artifact_root: Root = None,
+) -> LoadedRun:
+    """Add recommendations to a run that has not ended.
+
+    Raises:
+        LookupError: There is no such run.
+        ValueError: A field is not valid (the message names it), or the run has ended.
+    """
+    valid = [
+        _valid(f"recommendations[{index}]", item, PerformanceRecommendation)
+        for index, item in enumerate(recommendations)
+    ]
+    run_dir, fold = _open_fold(run, artifact_root)
+    _append(run_dir, *(e.RecommendationAdded(recommendation=r, **_ids(fold)) for r in valid))
+    return _load(run_dir)
+
+
+def record_perf_test(
+    run: RunRef,
+    result: Mapping[str, Any] | PerformanceTestResult,
+    *,
+    artifact_root: Root = None,
+) -> LoadedRun:
+    """Add the result of a performance test to a run that has not ended.
+
+    Raises:
+        LookupError: There is no such run.
+        ValueError: A field is not valid (the message names it), or the run has ended.
+    """
+    valid = _valid("result", result, PerformanceTestResult)
+    if valid.status != "passed" and not valid.recommendations_ref:
+        raise ValueError("result.recommendations_ref: must not be empty unless passed")
+    run_dir, fold = _open_fold(run, artifact_root)
+    _append(run_dir, e.PerfTestRecorded(result=valid, **_ids(fold)))
+    return _load(run_dir)
+
+
+def _one_of(field: str, value: object, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{field}: {value!r} is none of {', '.join(allowed)}")
+
+
+def _valid(field: str, value: object, kind: type[T]) -> T:
+    """Return `value` as a record type.
+
+    Raises:
+        ValueError: It is not valid; the message names the field.
+    """
+    try:
+        # A record that exists was not checked when it was made: take it apart and check it too.
+        return msgspec.convert(msgspec.to_builtins(value), kind)
+    except (msgspec.ValidationError, TypeError) as error:
+        text = str(error).replace("`$", f"`{field}")
+        where = "" if field in text else f"{field}: "
+        raise ValueError(f"{where}{text}") from None
+
+
+def _artifact(item: str | Mapping[str, Any] | Artifact) -> Artifact:
+    return _valid("artifacts", {"path": item} if isinstance(item, str) else item, Artifact)
+
+
+def _unix_nano(moment: str | None) -> int:
+    return int(datetime.fromisoformat(moment).timestamp() * e.NANOSECONDS) if moment else 0
+
+
+def _ids(fold: RunFold) -> dict[str, Any]:
+    started = fold.started
+    return {
+        "time_unix_nano": time.time_ns(),
+        "trace_id": started.trace_id if started else None,
+        "span_id": started.span_id if started else None,
+    }
+
+
+def _open_fold(run: RunRef, artifact_root: Root) -> tuple[Path, RunFold]:
+    """Return the directory and the fold of a run that may still be written to.
+
+    Raises:
+        LookupError: There is no such run.
+        ValueError: It has ended, or cannot be read.
+    """
+    run_dir = _resolve(run, artifact_root)
+    fold, _ = fold_run(run_dir)
+    if fold.started is None:
+        raise ValueError(f"run: {run_dir.name} has no readable start")
+    if fold.status in TERMINAL_RUN:
+        raise ValueError(f"status: run {run_dir.name} is {fold.status}, which is final")
+    return run_dir, fold
+
+
+def _append(run_dir: Path, *changes: e.Event) -> None:
+    """Write events to the owner's journal, or to one of this process's own."""
+    owned = _owned.get(run_dir)
+    if owned is not None and owned.pid == os.getpid():
+        owned.journal.append(*changes)
+        _refresh(run_dir)
+        return
+    path = worker_journal(run_dir, socket.gethostname(), os.getpid())
+    path.parent.mkdir(exist_ok=True)
+    writer = JournalWriter(path, on_fault=guard.fault)
+    writer.append(*changes)
+    writer.close()
+
+
+def _refresh(run_dir: Path) -> None:
+    with guard.shielded("manifest"):
+        write_derived(run_dir, _load(run_dir).record)
+
+
+def _let_go(run_dir: Path) -> None:
+    owned = _owned.pop(run_dir, None)
+    if owned is not None and owned.pid == os.getpid():
+        owned.journal.close()
+        owned.lock.close()
+    _refresh(run_dir)

@@ -1,0 +1,1 @@
+"""Every byte under the artifact root: journals, samples, locks, and reading them again."""

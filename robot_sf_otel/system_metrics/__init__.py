@@ -1,0 +1,1 @@
+"""Sensors of processes, host and container, and the facts that are recorded with a run."""

@@ -1,0 +1,184 @@
+"""What a run's processes use together: CPU, memory and disk of the whole tree, ended ones included.
+
+Sources: /proc on Linux, psutil elsewhere, and without psutil the standard library, which knows the
+own process only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from robot_sf_otel import environment_variables as env
+from robot_sf_otel.system_metrics.linux_processes import LinuxProcesses
+from robot_sf_otel.system_metrics.process_accounting import Ledger, ProcessReading, Totals
+from robot_sf_otel.system_metrics.psutil_processes import OwnProcess, PsutilProcesses
+
+_PATIENCE: Final = 0.02
+"""Seconds that a step boundary waits for a sample in progress, which takes 2 ms at most."""
+_READER_PATIENCE: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeReading:
+    """One reading of the tree; None where it cannot be had, `notes` says why.
+
+    Counters grow from the start of the processes, not of the run: subtract.
+    """
+
+    cpu_seconds: float | None = None
+    """User and system time of all processes so far; never goes down."""
+    rss_bytes: int | None = None
+    """Sum of the resident sets, in which shared pages are counted repeatedly."""
+    own_rss_bytes: int | None = None
+    """Resident set of the root process alone."""
+    read_bytes: int | None = None
+    """From disks, not from caches; never goes down."""
+    write_bytes: int | None = None
+    process_count: int | None = None
+    """Without zombies."""
+    thread_count: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Processes(Protocol):
+    """Finds and reads the processes of a tree; never raises."""
+
+    def read(self) -> dict[int, ProcessReading]:
+        """Look for new processes and read all of them."""
+        ...
+
+    def read_cpu(self) -> dict[int, ProcessReading]:
+        """Read only the CPU time of the known processes, and forget none of them."""
+        ...
+
+    def io_denied(self) -> bool:
+        """Return whether some process does not tell what it read and wrote."""
+        ...
+
+    def ignore(self, pid: int) -> None:
+        """Never count that process."""
+        ...
+
+    def close(self) -> None:
+        """Give all descriptors back."""
+        ...
+
+
+class ProcessTree:
+    """Reads a process, its descendants and the orphans among them; thread-safe, never raises.
+
+    Orphans are counted when they were seen while they had a parent in the tree, or have our run
+    directory in their environment, or belong to a process group that the tree leads.
+
+    Args:
+        root_pid: The process at the root; the calling one by default.
+        processes: What finds and reads processes; by default what this platform has.
+        environ: Returns the run directory that marks orphans; by default this process's own
+            `ROBOT_SF_OTEL_RUN_DIR`, looked up at each scan as it is set when a run starts.
+    """
+
+    def __init__(
+        self,
+        root_pid: int | None = None,
+        *,
+        processes: Processes | None = None,
+        environ: Callable[[], str | None] = lambda: os.environ.get(env.RUN_DIR),
+    ) -> None:
+        self._root_pid = os.getpid() if root_pid is None else root_pid
+        self._environ = environ
+        self._processes = self._platform() if processes is None else processes
+        self._ledger = Ledger()
+        self._lock = threading.Lock()
+        self._most = Totals()
+        self._settled = False
+
+    def read(self) -> TreeReading:
+        """Return the present state of the tree; meant for one thread, at every sample."""
+        # With a limit, as a signal handler may ask while the code that it interrupted reads.
+        if not self._lock.acquire(timeout=_READER_PATIENCE):
+            return TreeReading(notes=("processes: another reading takes too long",))
+        try:
+            readings = self._processes.read()
+            self._raise_to(self._ledger.settle(readings))
+            self._settled = self._settled or bool(readings)
+            return self._reading(readings)
+        finally:
+            self._lock.release()
+
+    def cpu_seconds_now(self) -> float | None:
+        """Return the CPU seconds so far, cheaply, for step boundaries.
+
+        Known processes are read afresh (10 µs each); new ones are left to the next sample. Waits
+        20 ms at most for a sample in progress, and then returns what was last known.
+        """
+        if not self._lock.acquire(timeout=_PATIENCE):
+            return self._most.cpu_seconds if self._settled else None
+        try:
+            if not self._settled:
+                self._ledger.settle(self._processes.read())
+                self._settled = bool(self._ledger.last)
+            self._raise_to(self._ledger.peek(self._processes.read_cpu()))
+            return self._most.cpu_seconds if self._settled else None
+        finally:
+            self._lock.release()
+
+    def ignore(self, pid: int) -> None:
+        """Never count that process: the watchdog, say."""
+        with self._lock:
+            self._processes.ignore(pid)
+
+    def close(self) -> None:
+        """Give all descriptors back; later readings have only what is known by then."""
+        with self._lock:
+            self._processes.close()
+
+    def _platform(self) -> Processes:
+        if sys.platform == "linux":
+            return LinuxProcesses(self._root_pid, marker=self._marker)
+        try:
+            return PsutilProcesses(self._root_pid)
+        except ImportError:
+            return OwnProcess(self._root_pid)
+
+    def _marker(self) -> bytes | None:
+        directory = self._environ()
+        return None if not directory else f"{env.RUN_DIR}=".encode() + os.fsencode(directory)
+
+    def _raise_to(self, totals: Totals) -> None:
+        """Counters never go down, even if a process stops telling what it told before."""
+        cpu = max(self._most.cpu_seconds, totals.cpu_seconds)
+        read = max(self._most.read_bytes, totals.read_bytes)
+        write = max(self._most.write_bytes, totals.write_bytes)
+        self._most = Totals(cpu, read, write)
+
+    def _reading(self, readings: dict[int, ProcessReading]) -> TreeReading:
+        notes: list[str] = []
+        if not readings:
+            notes.append("processes: none of the tree can be read")
+        running = [reading for reading in readings.values() if reading.running]
+        resident = [r.rss_bytes for r in running if r.rss_bytes is not None]
+        threads = [r.threads for r in running if r.threads is not None]
+        tells_disk = any(r.read_bytes is not None for r in readings.values())
+        counts = bool(threads) or not readings
+        if readings and not resident:
+            notes.append("processes: memory cannot be read")
+        if readings and not tells_disk:
+            notes.append("processes: disk reads and writes cannot be read")
+        elif self._processes.io_denied():
+            notes.append("processes: disk reads and writes of some cannot be read")
+        root = readings.get(self._root_pid)
+        return TreeReading(
+            cpu_seconds=self._most.cpu_seconds if self._settled else None,
+            rss_bytes=sum(resident) if resident else None,
+            own_rss_bytes=root.rss_bytes if root is not None else None,
+            read_bytes=self._most.read_bytes if tells_disk else None,
+            write_bytes=self._most.write_bytes if tells_disk else None,
+            process_count=len(running) if counts and self._settled else None,
+            thread_count=sum(threads) if counts and self._settled else None,
+            notes=tuple(notes),
+        )

@@ -1,0 +1,203 @@
+"""Writes the pages of docs/reference/ and docs/schema/ that follow from the code.
+
+Usage: `make reference` (or `python tools/reference.py`). A test compares the files with what
+`pages()` returns, so a change of the code that is not in the pages fails.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import typer.main
+
+from robot_sf_otel import environment_variables, semconv
+from robot_sf_otel.cli.main import app
+from robot_sf_otel.manifest import events, schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+_ORDER = (
+    "A value is looked up as argument of `configure()`, then `ROBOT_SF_OTEL_*`, then `OTEL_*`.\n"
+    "A bad value is ignored with a warning that names the variable and the value."
+)
+_NOTE = "<!-- Written by `make reference` from the code; changes belong there. -->"
+
+SCHEMAS: dict[str, object] = {
+    "pipeline_run_record": schema.PipelineRunRecord,
+    "step_execution_entry": schema.StepExecutionEntry,
+    "telemetry_snapshot": schema.TelemetrySnapshot,
+    "performance_recommendation": schema.PerformanceRecommendation,
+    "performance_test_result": schema.PerformanceTestResult,
+    "journal_event": events.Event,
+}
+"""File name under docs/schema/ (without .json) and the type that it describes."""
+
+
+def pages() -> dict[str, str]:
+    """Return the text of every generated file, by its path below the repository's root."""
+    return {
+        "docs/reference/configuration.md": configuration(),
+        "docs/reference/telemetry.md": telemetry(),
+        "docs/reference/command-line.md": command_line(),
+        **{f"docs/schema/{name}.json": json_schema(kind) for name, kind in SCHEMAS.items()},
+    }
+
+
+def json_schema(kind: object) -> str:
+    """Return the JSON Schema (2020-12) of a record type as indented text."""
+    described = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **msgspec.json.schema(kind),
+    }
+    return json.dumps(described, indent=2, ensure_ascii=False) + "\n"
+
+
+def configuration() -> str:
+    """Return the page of the environment variables, from their constants and docstrings."""
+    rows = [f"| `{name}` | {meaning} |" for name, meaning in _documented_constants()]
+    return "\n".join(
+        [
+            "# Configuration",
+            "",
+            _NOTE,
+            "",
+            _ORDER,
+            "",
+            "| variable | meaning |",
+            "|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _documented_constants() -> Iterator[tuple[str, str]]:
+    source = Path(environment_variables.__file__).read_text(encoding="utf-8")
+    body = ast.parse(source).body
+    for constant, doc in itertools.pairwise(body):
+        match constant, doc:
+            case (
+                ast.AnnAssign(value=ast.Constant(value=str(name))),
+                ast.Expr(value=ast.Constant(value=str(meaning))),
+            ):
+                yield name, _cell(meaning)
+            case _:
+                continue
+
+
+def telemetry() -> str:
+    """Return the page of spans, instruments and the fields of a sample."""
+    attributes = [
+        f"| `{value}` |"
+        for name, value in vars(semconv).items()
+        if name.isupper() and isinstance(value, str) and "." in value
+    ]
+    instruments = [
+        f"| `{one.name}` | {one.kind} | `{one.unit}` | `{one.reading}` | {_cell(one.description)} |"
+        for one in semconv.INSTRUMENTS
+    ]
+    fields = [
+        f"| `{one.encode_name}` | {_type_name(one.type)} |"
+        for one in msgspec.structs.fields(schema.TelemetrySnapshot)
+    ]
+    return "\n".join(
+        [
+            "# Telemetry",
+            "",
+            _NOTE,
+            "",
+            "## Instruments",
+            "",
+            "Observable instruments; each returns the monitor's last reading, whoever asks.",
+            "",
+            "| name | kind | unit | source | description |",
+            "|---|---|---|---|---|",
+            *instruments,
+            "",
+            "## Attributes",
+            "",
+            "Of spans and of the resource.",
+            "",
+            "| name |",
+            "|---|",
+            *attributes,
+            "",
+            "## Fields of a sample",
+            "",
+            "A line of `telemetry.jsonl`. A reading that could not be had is left out.",
+            "",
+            "| field | type |",
+            "|---|---|",
+            *fields,
+            "",
+        ]
+    )
+
+
+def _type_name(annotation: object) -> str:
+    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    text = text.replace("robot_sf_otel.manifest.schema.", "").replace(" | None", "")
+    return f"`{text}`".replace("|", "\\|")
+
+
+def command_line() -> str:
+    """Return the page of the command line, from the commands' own help."""
+    root = typer.main.get_command(app)
+    lines = ["# Command line", "", _NOTE, ""]
+    for path, command in _commands("robot-sf-otel", root):
+        lines += [f"## `{path}`", "", *_help(command), ""]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+# Typer 0.29 brings click as a vendored module without public types: the few attributes that are
+# used here are click's documented ones.
+def _commands(path: str, command: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - see above
+    yield path, command
+    for name, child in getattr(command, "commands", {}).items():
+        if not child.hidden:
+            yield from _commands(f"{path} {name}", child)
+
+
+def _help(command: Any) -> Iterator[str]:  # noqa: ANN401 - see above
+    yield _paragraph(command.help)
+    rows = [_row(parameter) for parameter in command.params if not getattr(parameter, "hidden", 0)]
+    if rows:
+        yield from ["", "| argument | meaning | default |", "|---|---|---|", *rows]
+
+
+def _row(parameter: Any) -> str:  # noqa: ANN401 - see above
+    names = [*parameter.opts, *parameter.secondary_opts]
+    if parameter.param_type_name == "argument":
+        names = [(parameter.metavar or parameter.name or "").upper()]
+    default = parameter.default
+    shown = "" if default is None or callable(default) or default == () else f"`{default}`"
+    called = ", ".join(f"`{name}`" for name in names)
+    return f"| {called} | {_cell(getattr(parameter, 'help', None) or '')} | {shown} |"
+
+
+def _paragraph(text: str | None) -> str:
+    return (text or "").replace("\b", "").replace("\f", "").strip()
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def main() -> None:
+    """Write every page."""
+    for name, text in pages().items():
+        path = ROOT / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        print(name)
+
+
+if __name__ == "__main__":
+    main()
