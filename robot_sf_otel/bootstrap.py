@@ -212,6 +212,7 @@ def _join(runtime: Runtime, run_dir: Path, traceparent: str | None) -> None:
         runtime.linked_run_id = joined.started.run_id
     else:
         join_run(runtime, joined, traceparent)
+        runtime.console.run_joined()
 
 
 def _process_name() -> str:
@@ -239,7 +240,7 @@ def _close_runs(error: BaseException | None, reason: str) -> None:
 
     for run in list(context.process.live_runs):
         if not run.owner:
-            run.recorder.close()
+            run.leave()
         elif error is None and run.running_steps():
             run.conclude(Outcome("cancelled", "cancellation", reason=reason))
         else:
@@ -255,7 +256,7 @@ def _after_fork_in_child() -> None:
         runtime.process = _process_name()
         runtime.console.silence()
         if _installed.observer is not None:
-            _installed.observer.after_fork_in_child()
+            runtime.sensors = _installed.observer.after_fork_in_child()
         for run in context.process.live_runs:
             run.recorder.abandon()
             run.become_child(runtime.recorder.worker(run.run_dir, run.run_id))

@@ -45,6 +45,23 @@ def fault(where: str, error: BaseException) -> None:
     warn_once(f"{where}:{type(error).__name__}", f"telemetry: {where} failed, going on: {text}")
 
 
+def storage_fault(where: str, error: BaseException) -> None:
+    """Count a fault of writing; whatever file it was, one warning says that the disk is the cause.
+
+    A full disk or a folder that cannot be written fails every file of the run in turn.
+    """
+    if not isinstance(error, OSError):
+        fault(where, error)
+        return
+    text = f"{type(error).__name__}: {error}"
+    _faults[where, text] += 1
+    warn_once(
+        "storage",
+        f"the record of the run cannot be written: {text}. The pipeline goes on; events are kept "
+        "in memory and written as soon as that is possible",
+    )
+
+
 @contextmanager
 def shielded(where: str) -> Generator[None]:
     """Run a block of telemetry code; what it raises is counted as a fault and goes no further."""

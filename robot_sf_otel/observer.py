@@ -124,8 +124,12 @@ class RunObserver:
                 last["steps_per_sec"] = steps[-1].rate
         return last
 
-    def after_fork_in_child(self) -> None:
-        """Forget the parent's thread, pipe and signal handler: this process has none of them."""
+    def after_fork_in_child(self) -> SystemSensors:
+        """Forget the parent's thread, pipe and signal handler: this process has none of them.
+
+        Returns:
+            Sensors of this process; those that were inherited read the parent's.
+        """
         self._monitor.abandon()
         with guard.shielded("signal handler"):
             self._termination.restore()
@@ -133,6 +137,8 @@ class RunObserver:
         self._facts_threads.clear()
         self._monitor = self._new_monitor()
         self._termination = Termination(self._wake, _note_interruption)
+        self._sensors = type(self._sensors)()
+        return self._sensors
 
     def stop(self) -> None:
         """End the thread and give SIGTERM back."""

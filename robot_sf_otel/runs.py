@@ -8,15 +8,12 @@ OpenTelemetry; ids come from the operating system.
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, get_args
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from robot_sf_otel import environment_variables as env
 from robot_sf_otel import guard
@@ -25,10 +22,8 @@ from robot_sf_otel.manifest.codec import jsonable
 from robot_sf_otel.manifest.plan import Plan
 from robot_sf_otel.manifest.schema import (
     TERMINAL_RUN,
-    TERMINAL_STEP,
     Artifact,
     ErrorInfo,
-    Eta,
     PerformanceRecommendation,
     PerformanceTestResult,
     PlanStep,
@@ -37,19 +32,18 @@ from robot_sf_otel.manifest.schema import (
     StepStatus,
     TelemetrySnapshot,
 )
-from robot_sf_otel.store import history, timespec
-from robot_sf_otel.store.derived import write_derived
-from robot_sf_otel.store.journal import JournalWriter
-from robot_sf_otel.store.layout import RunPaths, create_run_dir, worker_journal
-from robot_sf_otel.store.lock import RunLock
+from robot_sf_otel.redaction import Redactor
+from robot_sf_otel.store import history, producer, timespec
+from robot_sf_otel.store.layout import RunPaths, create_run_dir
 from robot_sf_otel.store.reader import LoadedRun, fold_run
 from robot_sf_otel.store.reader import load_run as _load
+from robot_sf_otel.store.step_changes import Stamp, StepChange, changes_of
 from robot_sf_otel.store.telemetry import TelemetryWriter
+from robot_sf_otel.store.validation import one_of, valid
 
 if TYPE_CHECKING:
     from robot_sf_otel.manifest.fold import RunFold
 
-T = TypeVar("T")
 RunRef = str | Path | LoadedRun
 """A run: its id, a unique prefix, a path, `latest`, or what `load_run` and `start_run` return."""
 Root = str | Path | None
@@ -62,20 +56,10 @@ _RESULTS: Final = {
 }
 
 
-class _Owned:
-    """A run that this process opened: its journal and its lock."""
-
-    def __init__(self, journal: JournalWriter, lock: RunLock) -> None:
-        self.journal = journal
-        self.lock = lock
-        self.pid = os.getpid()
-
-
-_owned: Final[dict[Path, _Owned]] = {}
-
-
 def _root(artifact_root: Root) -> Path:
-    return Path(artifact_root or os.environ.get(env.ARTIFACT_ROOT) or "output").absolute()
+    return (
+        Path(artifact_root or os.environ.get(env.ARTIFACT_ROOT) or "output").expanduser().absolute()
+    )
 
 
 def _resolve(run: RunRef, artifact_root: Root) -> Path:
@@ -110,13 +94,14 @@ def list_runs(  # noqa: PLR0917 - the signature of the original contract
         artifact_root: Where to look; `ROBOT_SF_ARTIFACT_ROOT` or `output` by default.
 
     Raises:
-        ValueError: A time or the status is none.
+        ValueError: A time, the status or the limit is none.
     """
     if status is not None:
-        _one_of("status", status, get_args(RunStatus))
-    root = _root(artifact_root)
-    records = history.list_records(
-        [root],
+        one_of("status", status, get_args(RunStatus))
+    if limit is not None and limit < 0:
+        raise ValueError(f"limit: {limit} must not be negative")
+    return history.list_loaded(
+        [_root(artifact_root)],
         limit=limit,
         status=status,
         since_ns=_moment("since", since),
@@ -126,7 +111,6 @@ def list_runs(  # noqa: PLR0917 - the signature of the original contract
         host=host,
         tag=tag,
     )
-    return [LoadedRun(root / history.TRACKER_DIR / r.run_id, r, []) for r in records]
 
 
 def _moment(field: str, value: str | datetime | None) -> int | None:
@@ -175,7 +159,7 @@ def start_run(
     """
     if not initiator.strip():
         raise ValueError("initiator: must not be empty")
-    plan = [_valid("enabled_steps", {"step_id": name}, PlanStep) for name in enabled_steps]
+    plan = [valid("enabled_steps", {"step_id": name}, PlanStep) for name in enabled_steps]
     try:
         Plan(plan)
     except ValueError as error:
@@ -186,25 +170,22 @@ def start_run(
         run_dir = create_run_dir(_root(artifact_root), pipeline=name, now_ns=now_ns, name=run_id)
     except ValueError as error:
         raise ValueError(f"run_id: {error}") from None
-    owned = _Owned(
-        JournalWriter(RunPaths(run_dir).journal, on_fault=guard.fault),
-        RunLock.acquire(RunPaths(run_dir).lock),
-    )
-    _owned[run_dir] = owned
+    producer.own(run_dir)
+    redact = _redactor()
     started = e.RunStarted(
         time_unix_nano=now_ns,
         trace_id=os.urandom(16).hex(),
-        span_id=os.urandom(8).hex(),
+        span_id=_span_id(),
         run_id=run_dir.name,
         pipeline=name,
         artifact_dir=str(run_dir),
-        initiator=initiator,
-        argv=list(sys.argv),
+        initiator=redact.text(initiator),
+        argv=redact.argv(sys.argv),
         scenario_config_path=None if scenario_config_path is None else str(scenario_config_path),
         plan=plan,
-        process=f"{socket.gethostname()}:{os.getpid()}",
+        process=producer.process_name(),
     )
-    _append(run_dir, started)
+    producer.append(run_dir, started)
     return _load(run_dir)
 
 
@@ -224,20 +205,21 @@ def update_run(
     """
     run_dir, fold = _open_fold(run, artifact_root)
     if status is not None:
-        _one_of("status", status, get_args(RunStatus))
+        one_of("status", status, get_args(RunStatus))
     if status == "pending":
         raise ValueError("status: a run that has started cannot be pending again")
     changes: list[e.Event] = []
     if summary:
-        changes.append(e.ParamsLogged(summary=jsonable(dict(summary)), **_ids(fold)))
+        shown = jsonable(_redactor().mapping(summary))
+        changes.append(e.ParamsLogged(summary=shown, **_ids(fold)))
     if status in TERMINAL_RUN:
         final = cast("RunStatus", status)
         changes.append(
             e.RunFinished(status=final, result=_RESULTS[final], reason=reason, **_ids(fold))
         )
-    _append(run_dir, *changes)
+    producer.append(run_dir, *changes)
     if status in TERMINAL_RUN:
-        _let_go(run_dir)
+        producer.let_go(run_dir)
     return _load(run_dir)
 
 
@@ -262,62 +244,28 @@ def update_step(
         ValueError: A field is not valid (the message names it), or the run has ended.
     """
     if status is not None:
-        _one_of("status", status, get_args(StepStatus))
-    _valid("step_id", {"step_id": step_id}, PlanStep)
+        one_of("status", status, get_args(StepStatus))
+    valid("step_id", {"step_id": step_id}, PlanStep)
     if not step_id.strip():
         raise ValueError("step_id: must not be empty")
-    done = None if progress is None else _valid("progress", progress, Progress)
-    failure = None if error is None else _valid("error", error, ErrorInfo)
-    files = [_artifact(item) for item in artifacts]
     if duration_seconds is not None and not duration_seconds >= 0:
         raise ValueError(f"duration_seconds: {duration_seconds!r} must not be negative")
+    change = StepChange(
+        step_id=step_id,
+        status=status,
+        display_name=display_name,
+        duration_seconds=duration_seconds,
+        eta_snapshot_seconds=eta_snapshot_seconds,
+        progress=None if progress is None else valid("progress", progress, Progress),
+        error=None if error is None else valid("error", error, ErrorInfo),
+        skip_reason=skip_reason,
+        artifacts=[_artifact(item) for item in artifacts],
+    )
     run_dir, fold = _open_fold(run, artifact_root)
-    ids = _ids(fold)
-    now_ns: int = ids["time_unix_nano"]
-    running = next((r for r in reversed(fold.running()) if r.step_id == step_id), None)
-    span_id = running.span_id if running is not None else None
-    changes: list[e.Event] = []
-    if status == "skipped" and running is None:
-        changes.append(e.StepSkipped(step_id=step_id, reason=skip_reason, **ids))
-        _append(run_dir, *changes)
-        return _load(run_dir)
-    if span_id is None and status != "pending":
-        span_id = os.urandom(8).hex()
-        begun = now_ns - int((duration_seconds or 0.0) * e.NANOSECONDS)
-        changes.append(
-            e.StepStarted(
-                time_unix_nano=begun,
-                trace_id=ids["trace_id"],
-                span_id=span_id,
-                step_id=step_id,
-                display_name=display_name,
-                process=f"{socket.gethostname()}:{os.getpid()}",
-            )
-        )
-        started_ns = begun
-    else:
-        started_ns = _unix_nano(running.started_at) if running is not None else now_ns
-    ids["span_id"] = span_id
-    if eta_snapshot_seconds is not None:
-        changes.append(e.EtaShown(eta=Eta(remaining_seconds=eta_snapshot_seconds), **ids))
-    changes.extend(e.ArtifactLogged(artifact=item, **ids) for item in files)
-    if done is not None:
-        changes.append(e.StepProgress(progress=done, **ids))
-    if status in TERMINAL_STEP:
-        final = status
-        measured = max(0.0, (now_ns - started_ns) / e.NANOSECONDS)
-        changes.append(
-            e.StepFinished(
-                status=final,
-                result=_RESULTS[final],
-                duration_seconds=measured if duration_seconds is None else duration_seconds,
-                progress=done,
-                error=failure,
-                skip_reason=skip_reason,
-                **ids,
-            )
-        )
-    _append(run_dir, *changes)
+    named = [step for step in fold.record().steps if step.step_id == step_id]
+    stamp = Stamp(**_ids(fold), process=producer.process_name())
+    events = changes_of(change, named[-1] if named else None, stamp, _span_id)
+    producer.append(run_dir, *events)
     return _load(run_dir)
 
 
@@ -334,8 +282,8 @@ def append_telemetry(
         ValueError: A field of a sample is not valid (the message names it), or the run has ended.
         OSError: They cannot be written.
     """
-    valid = [
-        _valid(f"snapshots[{index}]", snapshot, TelemetrySnapshot)
+    checked = [
+        valid(f"snapshots[{index}]", snapshot, TelemetrySnapshot)
         for index, snapshot in enumerate(snapshots)
     ]
     run_dir, _ = _open_fold(run, artifact_root)
@@ -343,12 +291,12 @@ def append_telemetry(
     writer = TelemetryWriter(
         RunPaths(run_dir).telemetry, on_fault=lambda _, error: failures.append(error)
     )
-    for snapshot in valid:
+    for snapshot in checked:
         writer.append(snapshot)
     writer.close()
     if failures:
         raise failures[0]
-    return len(valid)
+    return len(checked)
 
 
 def append_recommendations(
@@ -363,12 +311,14 @@ def append_recommendations(
         LookupError: There is no such run.
         ValueError: A field is not valid (the message names it), or the run has ended.
     """
-    valid = [
-        _valid(f"recommendations[{index}]", item, PerformanceRecommendation)
+    checked = [
+        valid(f"recommendations[{index}]", item, PerformanceRecommendation)
         for index, item in enumerate(recommendations)
     ]
     run_dir, fold = _open_fold(run, artifact_root)
-    _append(run_dir, *(e.RecommendationAdded(recommendation=r, **_ids(fold)) for r in valid))
+    producer.append(
+        run_dir, *(e.RecommendationAdded(recommendation=r, **_ids(fold)) for r in checked)
+    )
     return _load(run_dir)
 
 
@@ -384,40 +334,28 @@ def record_perf_test(
         LookupError: There is no such run.
         ValueError: A field is not valid (the message names it), or the run has ended.
     """
-    valid = _valid("result", result, PerformanceTestResult)
-    if valid.status != "passed" and not valid.recommendations_ref:
+    checked = valid("result", result, PerformanceTestResult)
+    if checked.status != "passed" and not checked.recommendations_ref:
         raise ValueError("result.recommendations_ref: must not be empty unless passed")
     run_dir, fold = _open_fold(run, artifact_root)
-    _append(run_dir, e.PerfTestRecorded(result=valid, **_ids(fold)))
+    producer.append(run_dir, e.PerfTestRecorded(result=checked, **_ids(fold)))
     return _load(run_dir)
 
 
-def _one_of(field: str, value: object, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{field}: {value!r} is none of {', '.join(allowed)}")
+def _span_id() -> str:
+    return os.urandom(8).hex()
 
 
-def _valid(field: str, value: object, kind: type[T]) -> T:
-    """Return `value` as a record type.
-
-    Raises:
-        ValueError: It is not valid; the message names the field.
-    """
+def _redactor() -> Redactor:
     try:
-        # A record that exists was not checked when it was made: take it apart and check it too.
-        return msgspec.convert(msgspec.to_builtins(value), kind)
-    except (msgspec.ValidationError, TypeError) as error:
-        text = str(error).replace("`$", f"`{field}")
-        where = "" if field in text else f"{field}: "
-        raise ValueError(f"{where}{text}") from None
+        return Redactor(os.environ.get(env.REDACT) or None)
+    except ValueError as error:
+        guard.warn_once("runs.redact", f"{env.REDACT} is ignored: {error}")
+        return Redactor()
 
 
 def _artifact(item: str | Mapping[str, Any] | Artifact) -> Artifact:
-    return _valid("artifacts", {"path": item} if isinstance(item, str) else item, Artifact)
-
-
-def _unix_nano(moment: str | None) -> int:
-    return int(datetime.fromisoformat(moment).timestamp() * e.NANOSECONDS) if moment else 0
+    return valid("artifacts", {"path": item} if isinstance(item, str) else item, Artifact)
 
 
 def _ids(fold: RunFold) -> dict[str, Any]:
@@ -445,28 +383,14 @@ def _open_fold(run: RunRef, artifact_root: Root) -> tuple[Path, RunFold]:
     return run_dir, fold
 
 
-def _append(run_dir: Path, *changes: e.Event) -> None:
-    """Write events to the owner's journal, or to one of this process's own."""
-    owned = _owned.get(run_dir)
-    if owned is not None and owned.pid == os.getpid():
-        owned.journal.append(*changes)
-        _refresh(run_dir)
-        return
-    path = worker_journal(run_dir, socket.gethostname(), os.getpid())
-    path.parent.mkdir(exist_ok=True)
-    writer = JournalWriter(path, on_fault=guard.fault)
-    writer.append(*changes)
-    writer.close()
-
-
-def _refresh(run_dir: Path) -> None:
-    with guard.shielded("manifest"):
-        write_derived(run_dir, _load(run_dir).record)
-
-
-def _let_go(run_dir: Path) -> None:
-    owned = _owned.pop(run_dir, None)
-    if owned is not None and owned.pid == os.getpid():
-        owned.journal.close()
-        owned.lock.close()
-    _refresh(run_dir)
+__all__ = [
+    "LoadedRun",
+    "append_recommendations",
+    "append_telemetry",
+    "list_runs",
+    "load_run",
+    "record_perf_test",
+    "start_run",
+    "update_run",
+    "update_step",
+]

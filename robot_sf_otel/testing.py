@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
 
     from robot_sf_otel.instrument.runtime import Clock
     from robot_sf_otel.manifest.schema import PipelineRunRecord
@@ -106,7 +107,11 @@ class CapturedRuns:
 
 @contextmanager
 def capture_run(
-    artifact_root: Path, *, clock: Clock | None = None, ids: Any = None, **settings: Any
+    artifact_root: Path,
+    *,
+    clock: Clock | None = None,
+    ids: IdGenerator | None = None,
+    **settings: Any,  # noqa: ANN401 - whatever configure() takes
 ) -> Generator[CapturedRuns]:
     """Record the runs of the block under `artifact_root`, then switch off again.
 

@@ -7,10 +7,11 @@ Usage: `make reference` (or `python tools/reference.py`). A test compares the fi
 from __future__ import annotations
 
 import ast
+import enum
 import itertools
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import typer.main
@@ -176,10 +177,26 @@ def _row(parameter: Any) -> str:  # noqa: ANN401 - see above
     names = [*parameter.opts, *parameter.secondary_opts]
     if parameter.param_type_name == "argument":
         names = [(parameter.metavar or parameter.name or "").upper()]
-    default = parameter.default
-    shown = "" if default is None or callable(default) or default == () else f"`{default}`"
+    meaning = getattr(parameter, "help", None) or ""
+    kind: object = parameter.type_descriptor.annotation
+    if isinstance(kind, enum.EnumType):
+        choices = list(cast("type[enum.Enum]", kind))
+        meaning += " One of " + ", ".join(f"`{_plain(one)}`" for one in choices) + "."
     called = ", ".join(f"`{name}`" for name in names)
-    return f"| {called} | {_cell(getattr(parameter, 'help', None) or '')} | {shown} |"
+    return f"| {called} | {_cell(meaning)} | {_default(parameter)} |"
+
+
+def _default(parameter: Any) -> str:  # noqa: ANN401 - see above
+    if parameter.required:
+        return "required"
+    default = parameter.default
+    if default is None or default is False or default == () or callable(default):
+        return ""
+    return f"`{_plain(default)}`"
+
+
+def _plain(value: object) -> object:
+    return value.value if isinstance(value, enum.Enum) else value
 
 
 def _paragraph(text: str | None) -> str:

@@ -51,8 +51,8 @@ class OwnerRecorder:
         self.run_dir = self._create(pipeline, time_unix_nano, name)
         self._paths = RunPaths(self.run_dir)
         self._lock: RunLock | None = None
-        self._journal = JournalWriter(self._paths.journal, on_fault=guard.fault)
-        self._telemetry = TelemetryWriter(self._paths.telemetry, on_fault=guard.fault)
+        self._journal = JournalWriter(self._paths.journal, on_fault=guard.storage_fault)
+        self._telemetry = TelemetryWriter(self._paths.telemetry, on_fault=guard.storage_fault)
         self._acquire()
         self._incoming: deque[Event] = deque()
         self._fold = RunFold()
@@ -73,7 +73,7 @@ class OwnerRecorder:
             guard.warn(f"the run name is ignored: {error}")
             return self._create(pipeline, time_unix_nano, None)
         except OSError as error:
-            guard.fault(f"creating a run under {self._root}", error)
+            guard.storage_fault(f"creating a run under {self._root}", error)
             self._created = False
             return create_run_dir(
                 self._root, pipeline=pipeline, now_ns=time_unix_nano, name=None, make=False
@@ -148,11 +148,12 @@ class OwnerRecorder:
         self._acquire()
 
     def _take_in(self) -> None:
-        while self._incoming:
-            self._fold.apply(self._incoming.popleft())
+        # Child processes first: the end of the run closes the steps that they left open.
         for event in self._worker_events():
             self._fold.apply(event)
             self._dirty = True
+        while self._incoming:
+            self._fold.apply(self._incoming.popleft())
 
     def _worker_events(self) -> Iterator[Event]:
         try:
@@ -172,7 +173,7 @@ class OwnerRecorder:
             self._derived_bytes += write_derived(self.run_dir, record)
         except (OSError, ValueError) as error:
             self._dirty = True
-            guard.fault("manifest", error)
+            guard.storage_fault("manifest", error)
         took = time.monotonic() - began
         self._next_write = time.monotonic() + max(MANIFEST_SECONDS, took / MANIFEST_SHARE)
 
@@ -229,7 +230,7 @@ class WorkerRecorder:
             path = worker_journal(self.run_dir, socket.gethostname(), os.getpid())
             with guard.shielded("worker journal"):
                 path.parent.mkdir(exist_ok=True)
-            self._journal = JournalWriter(path, on_fault=guard.fault)
+            self._journal = JournalWriter(path, on_fault=guard.storage_fault)
         self._journal.append(*events, sync=sync)
 
     def sample(self, snapshot: TelemetrySnapshot) -> None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from robot_sf_otel.cli.common import fail
+from robot_sf_otel.environment_variables import ARTIFACT_ROOT
+
 if TYPE_CHECKING:
     from robot_sf_otel.demo.pipeline import DemoResult
+
+# The matrices of the demo are so small that several threads a process only get in each other's
+# way, 12 % on two cores. NumPy's libraries read these when they are loaded, in workers too.
+ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 def demo(
@@ -31,12 +39,13 @@ def demo(
     from robot_sf_otel.bootstrap import configure
     from robot_sf_otel.demo import DemoError, run_demo
 
+    for variable in ONE_THREAD:
+        os.environ.setdefault(variable, "1")
     configure(artifact_root=_artifact_root(context))
     try:
         result = run_demo(quick=quick, scenario=scenario, seed=seed)
     except DemoError as error:
-        typer.echo(f"robot-sf-otel demo: {error}", err=True)
-        raise typer.Exit(1) from None
+        fail(str(error))
     typer.echo(f"\n{result.comparison.to_markdown()}\n{where_to_look(result)}")
 
 
@@ -46,20 +55,22 @@ def where_to_look(result: DemoResult) -> str:
         return "Telemetry is off, so nothing was recorded."
     if result.run_dir is None:
         return "The run could not be written to disk; a warning above says why."
-    folder = _shown(result.run_dir)
-    argument = shlex.quote(str(folder))
-    lines = [
-        f"{folder}/",
-        "  manifest.md     the report, for people",
-        "  manifest.json   the same, for programs",
-        "  artifacts/      trajectories, policies and the comparison",
-        "",
-        "What to type next:",
-        f"  robot-sf-otel status {argument}",
-        f"  robot-sf-otel summary {argument}",
-        f"  robot-sf-otel --artifact-root {shlex.quote(str(folder.parent.parent))} list",
-    ]
-    return "\n".join(lines)
+    root = result.run_dir.parent.parent
+    command = "robot-sf-otel"
+    if root.resolve() != Path(os.environ.get(ARTIFACT_ROOT, "output")).resolve():
+        command += f" --artifact-root {shlex.quote(str(_shown(root)))}"
+    return "\n".join(
+        (
+            f"{_shown(result.run_dir)}/",
+            "  manifest.md     the report, for people",
+            "  manifest.json   the same, for programs",
+            "  artifacts/      trajectories, policies and the comparison",
+            "",
+            f"{command} status    one look at the run",
+            f"{command} summary   the report",
+            f"{command} list      all runs",
+        )
+    )
 
 
 def _shown(path: Path) -> Path:

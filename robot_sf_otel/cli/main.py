@@ -13,18 +13,20 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 import typer.main
 
-from robot_sf_otel import environment_variables as env
 from robot_sf_otel.cli import demo, doctor, report, run
+from robot_sf_otel.cli.common import complain
 
 NAME: Final = "robot-sf-otel"
-_INTERRUPTED: Final = 130
+_DONE: Final = 0
 _FAILED: Final = 1
-_NO_READER: Final = 0
+_USAGE: Final = 2
+_INTERRUPTED: Final = 130
+"""128 + SIGINT, as shells have it."""
 
 app = typer.Typer(
     name=NAME,
     add_completion=False,
-    no_args_is_help=True,
+    invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -58,18 +60,15 @@ def options(
     """Track training pipelines: what ran, how far it is, and what it needed."""
     del version  # its callback has acted
     context.obj = {"artifact_roots": list(artifact_root or [])}
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(_USAGE)
 
 
-demo_command = app.command("demo")(demo.demo)
-run.register(app)
 report.register(app)
 doctor.register(app)
-
-
-def artifact_roots(context: typer.Context) -> list[Path]:
-    """Return the artifact roots of this call: option, then environment, then `output`."""
-    given: list[Path] = (context.obj or {}).get("artifact_roots") or []
-    return given or [Path(os.environ.get(env.ARTIFACT_ROOT) or "output")]
+app.command("demo")(demo.demo)
+run.register(app)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -87,33 +86,29 @@ def run_command(arguments: list[str] | None = None) -> int:
     Args:
         arguments: Instead of those of the process.
     """
-    # Click is Typer's own matter (it brings its own since 0.26), so its errors are told apart by
+    # Click is Typer's own matter (it brings one along since 0.26), so its errors are told apart by
     # what they offer and not by their class.
     command: Any = typer.main.get_command(app)
     try:
         code = command.main(args=arguments, prog_name=NAME, standalone_mode=False)
         sys.stdout.flush()
-    except typer.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         return _INTERRUPTED
     except BrokenPipeError:
         _forget_stdout()
-        return _NO_READER
+        return _DONE
     except Exception as error:
-        usage = getattr(error, "format_message", None)
-        if usage is None:
+        message = getattr(error, "format_message", None)
+        if message is None:
             raise
-        _complain(usage())
+        # Typer puts pydantic's words before what click says.
+        complain(message().replace(": Value error, ", ": "))
         return int(getattr(error, "exit_code", _FAILED))
-    return code if isinstance(code, int) else 0
-
-
-def _complain(message: str) -> None:
-    if message:  # none where the help was shown instead
-        typer.echo(f"{NAME}: {' '.join(message.split())}", err=True)
+    return code if isinstance(code, int) else _DONE
 
 
 def _forget_stdout() -> None:
-    """Let nothing be written at exit to a pipe that nobody reads (`| head`)."""
+    """Let nothing be written at exit to a pipe that nobody reads any more (`| head`)."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -24,11 +24,9 @@ Command = Annotated[list[str], typer.Argument(metavar="CMD...", help="The comman
 def run(
     context: typer.Context,
     command: Command,
-    name: Annotated[
-        str | None, typer.Option("--name", help="Directory name of the run.")
-    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Directory name of the run.")] = None,
     pipeline: Annotated[
-        str | None, typer.Option("--pipeline", help="Name of the pipeline; the command's by default.")
+        str | None, typer.Option("--pipeline", help="Name of the pipeline.")
     ] = None,
     scenario: Annotated[
         str | None, typer.Option("--scenario", help="Scenario identifier or configuration file.")
@@ -49,10 +47,10 @@ def step(
 
 
 def register(app: typer.Typer) -> None:
-    """Add the two commands; their options end where the tracked command begins."""
-    settings = {"allow_interspersed_args": False}
-    app.command("run", context_settings=settings)(run)
-    app.command("step", context_settings=settings)(step)
+    """Add the two commands."""
+    # The options of `run` end where the tracked command begins, with or without `--`.
+    app.command("run", context_settings={"allow_interspersed_args": False})(run)
+    app.command("step")(step)
 
 
 def _artifact_root(context: typer.Context) -> str | Path | None:

@@ -19,44 +19,13 @@ from robot_sf_otel.demo.cloning import Demonstrations, clone
 from robot_sf_otel.demo.comparison import Comparison, Score, score
 from robot_sf_otel.demo.policies import GaussianPolicy, Policy, RandomPolicy
 from robot_sf_otel.demo.rollouts import episode_seeds, seed_sequence
-from robot_sf_otel.demo.training import Trainer
+from robot_sf_otel.demo.setting import Setting
 from robot_sf_otel.demo.workers import Workers
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from robot_sf_otel.demo.scenario import Budget, Reinforcement, Scenario
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What all steps share: the task, how much to spend on it, the seed, the worker processes."""
-
-    scenario: Scenario
-    budget: Budget
-    seed: int
-    workers: Workers
-
-    def new_policy(self, purpose: str) -> GaussianPolicy:
-        """Return a policy that has learned nothing yet."""
-        sizes = (
-            self.workers.observation_size,
-            *self.scenario.hidden_layers,
-            self.workers.action_size,
-        )
-        rng = np.random.default_rng(seed_sequence(self.seed, purpose, "weights"))
-        return GaussianPolicy.initial(sizes, rng, log_deviation=0.0)
-
-    def trainer(self, policy: GaussianPolicy, settings: Reinforcement, purpose: str) -> Trainer:
-        """Return what improves a copy of the policy by reinforcement learning."""
-        return Trainer(
-            self.workers,
-            policy,
-            settings,
-            reward_scale=self.scenario.reward_scale,
-            seed=self.seed,
-            purpose=purpose,
-        )
+    from robot_sf_otel.demo.scenario import Budget, Scenario
 
 
 # A function becomes a step of the run by its decorator. Its name is the step's id, its title is
@@ -129,7 +98,7 @@ def compare(setting: Setting, policies: dict[str, Policy]) -> Comparison:
             scores.append(evaluate(setting, name, policy))
             evaluation.log_metric("episode_reward", scores[-1].mean)
         current_step().advance()
-        current_run().log_metric(f"return_{name}", scores[-1].mean)
+        current_run().log_metric(f"return_{name}", round(scores[-1].mean, 2))
     comparison = Comparison(tuple(scores))
     keep("comparison.md", comparison.save_markdown, kind="report")
     keep("comparison.json", comparison.save_json, kind="report")
@@ -213,6 +182,6 @@ def imitation(
         chance = RandomPolicy(workers.action_size)
         comparison = compare(
             setting,
-            {"random": chance, "expert": expert, "cloned": cloned, "fine-tuned": finetuned},
+            {"random": chance, "expert": expert, "cloned": cloned, "finetuned": finetuned},
         )
         return DemoResult(comparison, seed, mode, run.run_id, run.run_dir)

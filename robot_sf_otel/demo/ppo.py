@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CLIP: Final = 0.2
 TRACE_DECAY: Final = 0.95
 EPOCHS: Final = 10
-MINIBATCH: Final = 128
+MINIBATCH: Final = 256
 LARGEST_NORM: Final = 0.5
 
 

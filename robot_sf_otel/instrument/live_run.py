@@ -272,6 +272,12 @@ class LiveRun:
             return
         detach(tokens[1])
 
+    def leave(self) -> None:
+        """Take part no longer in a run of another process; it goes on."""
+        self.ended = True
+        published.close(self)
+        self._recorder.close()
+
     def conclude(self, outcome: Outcome, error: BaseException | None = None) -> None:
         """Close the record and the span, once; also from the monitor thread after a signal."""
         if self.ended:

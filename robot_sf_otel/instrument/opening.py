@@ -15,6 +15,7 @@ from opentelemetry.trace import SpanKind
 from robot_sf_otel import environment_variables as env
 from robot_sf_otel import guard, semconv
 from robot_sf_otel.instrument import context, spans
+from robot_sf_otel.instrument.child_process import published
 from robot_sf_otel.instrument.live_run import LiveRun, plan_step
 from robot_sf_otel.instrument.live_step import begin_step
 from robot_sf_otel.instrument.pipeline import (
@@ -203,5 +204,8 @@ def join_run(runtime: Runtime, joined: Joined, traceparent: str | None) -> LiveR
         root_span_id=started.span_id,
         adoptable=started.adoptable,
     )
+    # "Elapsed" is the run's, not this process's.
+    run.started -= max(0.0, (runtime.clock.time_ns() - started.time_unix_nano) / e.NANOSECONDS)
     context.process.live_runs.append(run)
+    published.open(run)  # a child of this process is told of the step that starts it
     return run

@@ -152,6 +152,10 @@ class Console(Protocol):
         """Say that a run opened."""
         ...
 
+    def run_joined(self) -> None:
+        """Show the steps of this process, whose run another process opened and will end."""
+        ...
+
     def step_started(
         self,
         *,

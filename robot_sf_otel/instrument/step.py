@@ -66,6 +66,21 @@ class StepHandle(Protocol):
         """The step's span id in hex, None outside a step."""
         ...
 
+    @property
+    def done(self) -> float:
+        """Units of progress done so far."""
+        ...
+
+    @property
+    def total(self) -> float | None:
+        """Units of progress in all, None where it is not known."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """What is counted."""
+        ...
+
     def advance(self, n: float = 1) -> None:
         """Count `n` more units as done. An addition: no lock, no I/O."""
         ...
@@ -110,6 +125,9 @@ class InertStep:
     __slots__ = ()
     step_id = ""
     span_id = None
+    done = 0.0
+    total = None
+    unit = "it"
 
     def advance(self, n: float = 1) -> None:
         """Do nothing."""

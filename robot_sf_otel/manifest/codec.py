@@ -134,9 +134,9 @@ def _container(value: object, depth: int) -> Any:  # noqa: ANN401 - any JSON
             return sorted((jsonable(item, depth) for item in members), key=repr)
         if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
             return [jsonable(item, depth) for item in cast("Sequence[Any]", value)]
-    except Exception:  # noqa: BLE001 - a user's container may raise anything
-        return _repr(value)
-    return _repr(value)
+    except Exception:  # noqa: BLE001, S110 - a user's container may raise anything
+        pass
+    return _repr(cast("object", value))
 
 
 def _repr(value: object) -> str:

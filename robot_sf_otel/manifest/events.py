@@ -59,13 +59,13 @@ class RunStarted(_Event, tag="run_started"):
     pipeline: str
     artifact_dir: str | None = None
     initiator: str | None = None
-    argv: list[str] = field(default_factory=list)
+    argv: list[str] = []
     cwd: str | None = None
     scenario_config_path: str | None = None
-    params: dict[str, Any] = field(default_factory=dict)
-    seeds: dict[str, Any] = field(default_factory=dict)
-    tags: list[str] = field(default_factory=list)
-    plan: list[PlanStep] = field(default_factory=list)
+    params: dict[str, Any] = {}
+    seeds: dict[str, Any] = {}
+    tags: list[str] = []
+    plan: list[PlanStep] = []
     process: str | None = None
     parent_span_id: str | None = None
     linked_run_id: str | None = None
@@ -133,13 +133,13 @@ class MetricLogged(_Event, tag="metric_logged"):
 class ParamsLogged(_Event, tag="params_logged"):
     """Parameters, and facts of the environment that took time to gather."""
 
-    params: dict[str, Any] = field(default_factory=dict)
-    seeds: dict[str, Any] = field(default_factory=dict)
-    tags: list[str] = field(default_factory=list)
-    host: dict[str, Any] = field(default_factory=dict)
-    vcs: dict[str, Any] = field(default_factory=dict)
-    runtime: dict[str, Any] = field(default_factory=dict)
-    summary: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, Any] = {}
+    seeds: dict[str, Any] = {}
+    tags: list[str] = []
+    host: dict[str, Any] = {}
+    vcs: dict[str, Any] = {}
+    runtime: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
 
 
 class EtaShown(_Event, tag="eta_shown"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from robot_sf_otel.manifest.facts import environment_facts, evidence_sentence, is_dirty
 from robot_sf_otel.manifest.formats import (
     UNKNOWN,
     coarse_duration,
@@ -24,14 +25,12 @@ from robot_sf_otel.manifest.formats import (
     telemetry_value,
 )
 from robot_sf_otel.manifest.markdown_text import (
+    Links,
     code,
     details,
     escape,
-    evidence_text,
     fence,
     html_text,
-    link,
-    reading,
     table,
     value_text,
 )
@@ -62,29 +61,35 @@ _ICONS: Final[Mapping[str, str]] = {
     "critical": "🔴",
 }
 _HEADINGS: Final[Mapping[RunStatus, str]] = {
-    "pending": "Not started",
-    "running": "Running",
-    "completed": "Completed",
-    "failed": "Failed",
-    "cancelled": "Cancelled",
+    "pending": "not started",
+    "running": "running",
+    "completed": "completed",
+    "failed": "failed",
+    "cancelled": "cancelled",
 }
 
 
-def render_markdown(record: PipelineRunRecord) -> str:
-    """Return the whole report of a run.
+def render_markdown(
+    record: PipelineRunRecord, *, run_dir: str | None = None, lies_in: str | None = None
+) -> str:
+    """Return the whole report of a run; sections without content are left out.
 
-    Sections without content are left out. Paths of artifacts are links relative to the run
-    directory, where the text is meant to lie.
+    Args:
+        record: The run.
+        run_dir: Where the run directory is now; the recorded `artifact_dir` by default.
+        lies_in: Directory that the text is meant for, so that links to artifacts work; the run
+            directory by default.
     """
+    links = Links(run_dir or record.artifact_dir, lies_in)
     lines = [
         *_verdict(record),
-        *_steps(record),
+        *_steps(record, links),
         *_errors(record.steps),
         *_findings("Recommendations", record.recommendations),
         *_findings("Anomalies", record.anomalies),
         *_perf_tests(record),
         *_telemetry(record),
-        *_artifacts(record),
+        *_artifacts(record, links),
         *_metrics(record),
         *_values("Results", record.summary.custom),
         *_values("Parameters", record.params),
@@ -112,7 +117,7 @@ def _verdict(record: PipelineRunRecord) -> list[str]:
         about.append(f"started {escape(_moment(record.created_at))}")
     if record.completed_at:
         about.append(f"ended {escape(_moment(record.completed_at))}")
-    if host := record.host.get("name") or record.host.get("hostname"):
+    if host := record.host.get("hostname"):
         about.append(f"on {escape(str(host))}")
     lines += [", ".join(about) + "  "]
     if record.scenario_config_path:
@@ -139,10 +144,10 @@ def _moment(timestamp: str) -> str:
     return f"{head} UTC" if tail.endswith("Z") or head.endswith("Z") else timestamp
 
 
-def _steps(record: PipelineRunRecord) -> list[str]:
+def _steps(record: PipelineRunRecord, links: Links) -> list[str]:
     if not record.steps:
         return []
-    rows = [_step_row(depth, step, record.artifact_dir) for depth, step in outline(record.steps)]
+    rows = [_step_row(depth, step, links) for depth, step in outline(record.steps)]
     head = [
         "#:",
         "Step",
@@ -167,7 +172,7 @@ def _cut(rows: list[list[str]], columns: int) -> list[list[str]]:
     return [*rows[:half], note, *rows[-half:]]
 
 
-def _step_row(depth: int, step: StepExecutionEntry, artifact_dir: str | None) -> list[str]:
+def _step_row(depth: int, step: StepExecutionEntry, links: Links) -> list[str]:
     indent = "&nbsp;&nbsp;" * depth + ("↳ " if depth else "")
     ran = step.started_at is not None
     done = step.progress
@@ -185,13 +190,13 @@ def _step_row(depth: int, step: StepExecutionEntry, artifact_dir: str | None) ->
         escape(rate(done.rate, done.unit)),
         duration(seconds),
         mebibytes(step.usage.memory_rss_peak_mb),
-        _links(step.artifacts, artifact_dir),
+        _links(step.artifacts, links),
     ]
 
 
-def _links(artifacts: list[Artifact], artifact_dir: str | None) -> str:
+def _links(artifacts: list[Artifact], links: Links) -> str:
     shown = [
-        link(artifact.name or artifact.path, artifact.path, artifact_dir)
+        links.to(artifact.name or artifact.path, artifact.path)
         for artifact in artifacts[:_MAX_LINKS]
     ]
     if len(artifacts) > _MAX_LINKS:
@@ -239,7 +244,7 @@ def _findings(
             f"{escape(found.message, 2000)}"
         )
         if found.evidence:
-            lines.append(f"  - Evidence: {evidence_text(found.evidence)}")
+            lines.append(f"  - Evidence: {escape(evidence_sentence(found.evidence), 2000)}")
         if isinstance(found, PerformanceRecommendation):
             lines += [f"  - [ ] {escape(action, 2000)}" for action in found.suggested_actions]
     return [f"## {heading}", "", *lines, ""] if lines else []
@@ -279,12 +284,12 @@ def _telemetry(record: PipelineRunRecord) -> list[str]:
     return ["## Telemetry", "", *table(head, rows)]
 
 
-def _artifacts(record: PipelineRunRecord) -> list[str]:
+def _artifacts(record: PipelineRunRecord, links: Links) -> list[str]:
     if not record.artifacts:
         return []
     rows = [
         [
-            link(artifact.name or artifact.path, artifact.path, record.artifact_dir),
+            links.to(artifact.name or artifact.path, artifact.path),
             escape(artifact.kind),
             size(artifact.size_bytes),
             code(artifact.step_id) if artifact.step_id else "",
@@ -297,7 +302,7 @@ def _artifacts(record: PipelineRunRecord) -> list[str]:
 
 def _metrics(record: PipelineRunRecord) -> list[str]:
     rows = [
-        [escape(step.display_name), escape(name), reading(value)]
+        [escape(step.display_name), escape(name), value_text(value)]
         for step in record.steps
         for name, value in step.metrics.items()
     ]
@@ -313,31 +318,14 @@ def _values(heading: str, values: dict[str, Any]) -> list[str]:
 
 
 def _environment(record: PipelineRunRecord) -> list[str]:
-    rows: list[list[str]] = []
-    if commit := record.vcs.get("commit"):
-        dirty = " (with uncommitted changes)" if record.vcs.get("dirty") else ""
-        rows.append(["Commit", code(str(commit)) + dirty])
-    rest = {key: value for key, value in record.vcs.items() if key not in {"commit", "dirty"}}
-    for group, facts in (("", rest), ("Host ", record.host), ("", record.runtime)):
-        for name, value in facts.items():
-            label = escape(f"{group}{name.replace('_', ' ')}")
-            rows.append([label[:1].upper() + label[1:], value_text(value)])
-    if record.argv:
-        rows.append(["Command", code(" ".join(record.argv), 1000)])
-    for label, text in (
-        ("Working directory", record.cwd),
-        ("Run directory", record.artifact_dir),
-        ("Started by", record.initiator),
-        ("Trace id", record.trace_id),
-    ):
-        if text:
-            rows.append([label, code(text)])
-    if not rows:
+    facts = environment_facts(record)
+    if not facts:
         return []
     summary = "Environment"
-    if record.vcs.get("commit"):
-        summary += f": commit {html_text(one_line(str(record.vcs['commit']), 13))}"
-        summary += ", with uncommitted changes" if record.vcs.get("dirty") else ""
+    if commit := record.vcs.get("commit"):
+        summary += f": commit {html_text(one_line(str(commit), 13))}"
+        summary += ", with uncommitted changes" if is_dirty(record) else ""
+    rows = [[escape(name[:1].upper() + name[1:]), value_text(fact)] for name, fact in facts.items()]
     return details(summary, table(["What", "Value"], rows))
 
 

@@ -6,23 +6,28 @@ characters that they are: no markup, no HTML, no link that the report did not ma
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 from urllib.parse import quote
 
-from robot_sf_otel.manifest.formats import UNKNOWN, block, number, one_line
+from robot_sf_otel.manifest.facts import exact_phrase
+from robot_sf_otel.manifest.formats import UNKNOWN, block, one_line
 
 CELL_LIMIT: Final = 300
 """Characters of a name or value that a table shows."""
 
 _PUNCTUATION: Final = re.compile(r"([\\`*\[\]|~$])")
 _UNDERSCORE: Final = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
-_LINE_START: Final = re.compile(r"^(\d{1,9})([.)])|^([-+#=:])")
+_LINE_START: Final = re.compile(
+    r"^(?:(?P<number>\d{1,9})(?P<after>[.)])(?=\s|$)"
+    r"|(?P<mark>[-+](?=\s|$|--)|#(?=#*(?:\s|$))|=(?==*$)))"
+)
+"""What would begin a list, a heading or a rule."""
 _AUTOLINK: Final = re.compile(r"(?i)(https?|ftp|mailto|xmpp)(?=:)|\b(www)(?=\.)|(?<=\w)(?=@\w)")
-_SCHEME: Final = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:")
+_SCHEME: Final = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def escape(text: str, limit: int | None = CELL_LIMIT) -> str:
@@ -37,9 +42,9 @@ def escape(text: str, limit: int | None = CELL_LIMIT) -> str:
 
 
 def _escape_start(found: re.Match[str]) -> str:
-    if found.group(3):
-        return f"\\{found.group(3)}"
-    return f"{found.group(1)}\\{found.group(2)}"
+    if mark := found["mark"]:
+        return f"\\{mark}"
+    return f"{found['number']}\\{found['after']}"
 
 
 def code(text: str, limit: int | None = CELL_LIMIT) -> str:
@@ -62,7 +67,8 @@ def fence(text: str, language: str = "text") -> list[str]:
 
 def details(summary: str, body: Iterable[str]) -> list[str]:
     """Return the lines of a folded section; `summary` is escaped text."""
-    return ["<details>", f"<summary>{summary}</summary>", "", *body, "", "</details>", ""]
+    inner = "\n".join(body).strip("\n").split("\n")
+    return ["<details>", f"<summary>{summary}</summary>", "", *inner, "", "</details>", ""]
 
 
 def html_text(text: str, limit: int | None = CELL_LIMIT) -> str:
@@ -79,53 +85,39 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(cell or ' ' for cell in line)} |" for line in lines] + [""]
 
 
-def link(label: str, path: str, artifact_dir: str | None) -> str:
-    """Return a relative link to a file of the run, as plain text where there is none.
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Makes links to files of a run, relative to where the text lies.
 
     Args:
-        label: What the link is called.
-        path: Relative to the run directory, or absolute.
-        artifact_dir: The run directory; absolute paths become relative to it.
+        run_dir: The run directory, absolute; None where it is not known.
+        lies_in: Directory of the text, absolute; the run directory by default.
     """
-    target = path
-    if posixpath.isabs(path):
-        if artifact_dir is None or not posixpath.isabs(artifact_dir):
-            return escape(label)
-        target = posixpath.relpath(path, artifact_dir)
-    elif _SCHEME.match(path):
-        return escape(label)
-    if not target or "\0" in target:
-        return escape(label)
-    address = quote(target, safe="/", errors="replace")
-    return f"[{escape(label) or UNKNOWN}]({address})"
+
+    run_dir: str | None
+    lies_in: str | None = None
+
+    def to(self, label: str, path: str) -> str:
+        """Return a relative link, as plain text where there can be none.
+
+        Args:
+            label: What the link is called.
+            path: Relative to the run directory, or absolute.
+        """
+        text = escape(label) or UNKNOWN
+        here = self.lies_in or self.run_dir
+        target = path
+        if not path or "\0" in path or (_SCHEME.match(path) and not posixpath.isabs(path)):
+            return text
+        if posixpath.isabs(path) or self.lies_in is not None:
+            if here is None or self.run_dir is None or not posixpath.isabs(here):
+                return text
+            target = posixpath.relpath(posixpath.join(self.run_dir, path), here)
+        return f"[{text}]({quote(target, safe='/', errors='replace')})"
 
 
 def value_text(value: object, limit: int | None = CELL_LIMIT) -> str:
-    """Return a recorded value as escaped text: strings as they are, the rest as JSON."""
-    if isinstance(value, str):
-        return escape(value, limit) or "(empty)"
+    """Return a parameter, fact or metric as escaped text."""
     if value is None:
         return UNKNOWN
-    return escape(json.dumps(value, ensure_ascii=False, default=str), limit)
-
-
-def evidence_text(evidence: dict[str, Any]) -> str:
-    """`cpu_percent_process = 97.1 % (threshold 90 %)`, then whatever else was recorded."""
-    rest = dict(evidence)
-    parts: list[str] = []
-    if (metric := rest.pop("metric", None)) is not None:
-        unit = rest.pop("unit", None)
-        ending = f" {escape(str(unit))}" if unit else ""
-        text = f"{code(str(metric))} = {reading(rest.pop('value', None))}{ending}"
-        if (threshold := rest.pop("threshold", None)) is not None:
-            text += f" (threshold {reading(threshold)}{ending})"
-        parts.append(text)
-    parts += [f"{escape(str(name))} {reading(value)}" for name, value in rest.items()]
-    return ", ".join(parts)
-
-
-def reading(value: object) -> str:
-    """Return a measured value: numbers with three significant digits, the rest as recorded."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return number(value)
-    return value_text(value)
+    return escape(exact_phrase(value), limit) or "(empty)"

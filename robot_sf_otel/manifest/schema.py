@@ -94,8 +94,8 @@ class StepExecutionEntry(Struct, kw_only=True):
     duration_seconds: float | None = None
     eta_snapshot_seconds: float | None = None
     progress: Progress = field(default_factory=Progress)
-    metrics: dict[str, MetricValue] = field(default_factory=dict)
-    artifacts: list[Artifact] = field(default_factory=list)
+    metrics: dict[str, MetricValue] = {}
+    artifacts: list[Artifact] = []
     error: ErrorInfo | None = None
     skip_reason: str | None = None
     usage: Usage = field(default_factory=Usage)
@@ -122,7 +122,7 @@ class GpuSample(Struct, kw_only=True, omit_defaults=True):
     mem_total_mb: float | None = None
     temperature_c: float | None = None
     power_w: float | None = None
-    throttle_reasons: list[str] = field(default_factory=list)
+    throttle_reasons: list[str] = []
 
 
 class TelemetrySnapshot(Struct, kw_only=True, omit_defaults=True):
@@ -133,7 +133,7 @@ class TelemetrySnapshot(Struct, kw_only=True, omit_defaults=True):
     steps_per_sec: float | None = None
     progress_done: float | None = None
     progress_total: float | None = None
-    steps: list[StepSample] = field(default_factory=list)
+    steps: list[StepSample] = []
     fps: float | None = None
     cpu_percent_process: float | None = None
     cpu_cores_process: float | None = None
@@ -152,8 +152,8 @@ class TelemetrySnapshot(Struct, kw_only=True, omit_defaults=True):
     cpu_throttled_percent: float | None = None
     gpu_util_percent: float | None = None
     gpu_mem_used_mb: float | None = None
-    gpus: list[GpuSample] = field(default_factory=list)
-    metrics: dict[str, MetricValue] = field(default_factory=dict)
+    gpus: list[GpuSample] = []
+    metrics: dict[str, MetricValue] = {}
     notes: str | None = None
 
 
@@ -175,7 +175,7 @@ class Anomaly(Struct, kw_only=True):
     message: str
     timestamp_ms: int
     step_id: str | None = None
-    evidence: dict[str, Any] = field(default_factory=dict)
+    evidence: dict[str, Any] = {}
 
 
 class PerformanceRecommendation(Struct, kw_only=True):
@@ -188,7 +188,7 @@ class PerformanceRecommendation(Struct, kw_only=True):
     suggested_actions: list[str]
     timestamp_ms: int
     step_id: str | None = None
-    evidence: dict[str, Any] = field(default_factory=dict)
+    evidence: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
         """Refuse a recommendation that recommends nothing.
@@ -210,13 +210,13 @@ class PerformanceTestResult(Struct, kw_only=True):
     throughput_measured: float
     duration_seconds: float
     status: PerfStatus
-    matrix: dict[str, Any] = field(default_factory=dict)
+    matrix: dict[str, Any] = {}
     throughput_baseline: float | None = None
-    samples: list[float] = field(default_factory=list)
+    samples: list[float] = []
     ratio: float | None = None
     interval: tuple[float, float] | None = None
     tolerance: float = 0.25
-    recommendations_ref: list[str] = field(default_factory=list)
+    recommendations_ref: list[str] = []
 
 
 class Eta(Struct, kw_only=True):
@@ -239,8 +239,8 @@ class RunSummary(Struct, kw_only=True):
     avg_steps_per_sec: float | None = None
     recommendation_count: int = 0
     last_completed_step: str | None = None
-    running_steps: list[str] = field(default_factory=list)
-    custom: dict[str, Any] = field(default_factory=dict)
+    running_steps: list[str] = []
+    custom: dict[str, Any] = {}
 
 
 class SelfCost(Struct, kw_only=True):
@@ -254,7 +254,7 @@ class SelfCost(Struct, kw_only=True):
     longest_sample_seconds: float | None = None
     slowest_sync_seconds: float | None = None
     events_dropped: int = 0
-    faults: list[str] = field(default_factory=list)
+    faults: list[str] = []
 
 
 class PipelineRunRecord(Struct, kw_only=True):
@@ -271,23 +271,23 @@ class PipelineRunRecord(Struct, kw_only=True):
     status: RunStatus = "pending"
     status_reason: str | None = None
     initiator: str | None = None
-    argv: list[str] = field(default_factory=list)
+    argv: list[str] = []
     cwd: str | None = None
     scenario_config_path: str | None = None
-    params: dict[str, Any] = field(default_factory=dict)
-    seeds: dict[str, Any] = field(default_factory=dict)
-    tags: list[str] = field(default_factory=list)
-    enabled_steps: list[str] = field(default_factory=list)
+    params: dict[str, Any] = {}
+    seeds: dict[str, Any] = {}
+    tags: list[str] = []
+    enabled_steps: list[str] = []
     artifact_dir: str | None = None
-    host: dict[str, Any] = field(default_factory=dict)
-    vcs: dict[str, Any] = field(default_factory=dict)
-    runtime: dict[str, Any] = field(default_factory=dict)
-    steps: list[StepExecutionEntry] = field(default_factory=list)
-    anomalies: list[Anomaly] = field(default_factory=list)
-    recommendations: list[PerformanceRecommendation] = field(default_factory=list)
-    perf_tests: list[PerformanceTestResult] = field(default_factory=list)
-    artifacts: list[Artifact] = field(default_factory=list)
+    host: dict[str, Any] = {}
+    vcs: dict[str, Any] = {}
+    runtime: dict[str, Any] = {}
+    steps: list[StepExecutionEntry] = []
+    anomalies: list[Anomaly] = []
+    recommendations: list[PerformanceRecommendation] = []
+    perf_tests: list[PerformanceTestResult] = []
+    artifacts: list[Artifact] = []
     eta: Eta = field(default_factory=Eta)
     summary: RunSummary = field(default_factory=RunSummary)
-    telemetry: dict[str, FieldSummary] = field(default_factory=dict)
+    telemetry: dict[str, FieldSummary] = {}
     self_cost: SelfCost = field(default_factory=SelfCost, name="self")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from robot_sf_otel.manifest.formats import coarse_duration, one_line
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _SHORTEST_PAUSE: Final = 0.1
 """Seconds between two drawings: thousands of short steps must not wait for a terminal."""
 _MAX_WAITING: Final = 500
+_LAST_WORDS: Final = 100
+"""Lines that are still said when a run ends."""
 _MAX_STEPS: Final = 4
 """Running steps with a row of their own."""
 
@@ -133,11 +136,13 @@ class BarDisplay:
     def close(self) -> None:
         """Give the rows back to the terminal."""
         atexit.unregister(self._at_exit)
-        self._terminal.leave(self._take_waiting())
+        self._terminal.leave(list(self._waiting)[-_LAST_WORDS:])
+        self._waiting.clear()
 
     def _at_exit(self) -> None:
         if os.getpid() == self._pid:
-            self.close()
+            with suppress(OSError, ValueError):  # the terminal may be gone by now
+                self.close()
 
     def _keep(self, text: str, colour: str | None = None, status: str | None = None) -> None:
         """Queue a permanent line: a terminal that is stopped must not stop the pipeline."""
@@ -158,24 +163,18 @@ class BarDisplay:
             return text
         return f"\x1b[{colour}m{text}\x1b[0m"
 
-    def _take_waiting(self) -> list[str]:
-        lines = list(self._waiting)
-        if self._left_out:
-            lines.insert(0, f"({self._left_out} lines left out)")
-        self._waiting.clear()
-        self._left_out = 0
-        return lines
-
     def _draw(self) -> None:
         now = self._clock()
         if now - self._drawn < _SHORTEST_PAUSE:
             return
         self._drawn = now
-        waiting = list(self._waiting)
-        lines = self._take_waiting()
         rows = self._rows() if self._terminal.large_enough() else []
-        if not self._terminal.draw(rows, lines):
-            self._waiting.extendleft(reversed(waiting))
+        if self._left_out:
+            self._waiting.appendleft(f"({self._left_out} lines left out)")
+            self._left_out = 0
+        written = self._terminal.draw(rows, list(self._waiting))
+        for _ in range(written or 0):
+            self._waiting.popleft()
 
     def _rows(self) -> list[str]:
         if self._painter is None:

@@ -127,6 +127,13 @@ class ConsoleProgress:
             self._display = self._display or self._choose()
             self._display.run_started(run_id, pipeline, run_dir)
 
+    def run_joined(self) -> None:
+        """Show the steps of this process, whose run another process opened and will end."""
+        with self._shown():
+            if not self._silent():
+                self._live += 1
+                self._display = self._display or self._choose()
+
     def step_started(  # noqa: PLR0917 - the order of the port that it implements
         self,
         step_id: str,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
+from robot_sf_otel.manifest.facts import environment_facts, exact_phrase
 from robot_sf_otel.manifest.formats import (
     UNKNOWN,
     duration,
@@ -57,7 +57,7 @@ def add_summary(
     _add_values(page, "Results", record.summary.custom)
     _add_values(page, "Parameters", record.params)
     _add_values(page, "Seeds", record.seeds)
-    _add_environment(page, record)
+    _add_values(page, "Environment", environment_facts(record))
     _add_cost(page, record)
     add_problems(page, record, problems)
 
@@ -114,7 +114,7 @@ def _add_metrics(page: Page, record: PipelineRunRecord) -> None:
         [
             plain(step.display_name, 40),
             plain(name, 40),
-            number(value) if isinstance(value, float) else plain(value),
+            plain(exact_phrase(value), 40),
         ]
         for step in record.steps
         for name, value in step.metrics.items()
@@ -128,34 +128,8 @@ def _add_values(page: Page, heading: str, values: Mapping[str, Any]) -> None:
     if not values:
         return
     page.heading(heading)
-    rows = [[plain(name, 40), plain(_value(value), _VALUE)] for name, value in values.items()]
+    rows = [[plain(name, 40), plain(exact_phrase(value), _VALUE)] for name, value in values.items()]
     page.table(["NAME", "VALUE"], rows, wrap=1)
-
-
-def _value(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _add_environment(page: Page, record: PipelineRunRecord) -> None:
-    facts: dict[str, Any] = {}
-    if commit := record.vcs.get("commit"):
-        dirty = " (with uncommitted changes)" if record.vcs.get("dirty") else ""
-        facts["commit"] = f"{commit}{dirty}"
-    facts |= {k: v for k, v in record.vcs.items() if k not in {"commit", "dirty"}}
-    facts |= {f"host {name}": value for name, value in record.host.items()}
-    facts |= record.runtime
-    if record.argv:
-        facts["command"] = " ".join(record.argv)
-    facts |= {
-        name: value
-        for name, value in (
-            ("working directory", record.cwd),
-            ("started by", record.initiator),
-            ("trace id", record.trace_id),
-        )
-        if value
-    }
-    _add_values(page, "Environment", {name.replace("_", " "): v for name, v in facts.items()})
 
 
 def _add_cost(page: Page, record: PipelineRunRecord) -> None:

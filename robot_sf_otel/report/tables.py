@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
+from robot_sf_otel.manifest.facts import evidence_sentence, exact_phrase
 from robot_sf_otel.manifest.formats import (
     TELEMETRY_FIELDS,
     UNKNOWN,
     coarse_duration,
     duration,
     mebibytes,
-    number,
     progress,
     rate,
     telemetry_label,
@@ -49,12 +49,19 @@ def parse_time(timestamp: str | None) -> datetime | None:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
-def local_time(timestamp: str | None, *, seconds: bool = True) -> str:
+def local_time(timestamp: str | None) -> str:
     """Return a recorded time on this machine's clock, `2026-01-31 13:00:00`."""
+    moment = parse_time(timestamp)
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment is not None else UNKNOWN
+
+
+def short_time(timestamp: str | None, now: datetime) -> str:
+    """Return a recorded time as `ls -l` does: `Jan 31 13:00`, of other years `Jan 31 2025`."""
     moment = parse_time(timestamp)
     if moment is None:
         return UNKNOWN
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
+    here = moment.astimezone()
+    return here.strftime("%b %d %H:%M" if here.year == now.astimezone().year else "%b %d %Y")
 
 
 def run_seconds(record: PipelineRunRecord, now: datetime) -> float | None:
@@ -97,7 +104,7 @@ def add_runs(page: Page, records: Sequence[PipelineRunRecord], now: datetime) ->
         row: list[str | Text] = [
             plain(record.run_id),
             status_text(record.status),
-            local_time(record.created_at, seconds=wide),
+            local_time(record.created_at) if wide else short_time(record.created_at, now),
             duration(run_seconds(record, now)),
             f"{summary.steps_completed}/{summary.steps_total}",
         ]
@@ -127,9 +134,10 @@ def add_steps(
     """
     shown, left_out = _selected(outline(record.steps), limit)
     wide = page.width >= _WIDE
+    roomy = wide or not usage
     attempts = any(step.attempt > 1 for step in record.steps)
     head = ["#:", "STEP", "STATUS", "DURATION:", "PROGRESS:"]
-    if wide or not usage:
+    if roomy:
         head.append("RATE:")
     if attempts:
         head.append("ATTEMPT:")
@@ -144,9 +152,9 @@ def add_steps(
             title,
             status_text(step.status),
             duration(step_seconds(step, now)),
-            plain(progress(done.done, done.total, done.unit), 30),
+            plain(progress(done.done, done.total, done.unit if roomy else ""), 30),
         ]
-        if wide or not usage:
+        if roomy:
             row.append(rate(done.rate))
         if attempts:
             row.append(str(step.attempt) if step.started_at else UNKNOWN)
@@ -207,34 +215,31 @@ def add_findings(
         text = Text.assemble(text, f" {plain(found.trigger, _CELL)}{where}: {plain(found.message)}")
         page.bullet(text)
         if found.evidence:
-            page.bullet(Text(f"evidence: {_evidence(found.evidence)}", "dim"), indent=4)
+            page.bullet(
+                Text(f"evidence: {plain(evidence_sentence(found.evidence))}", "dim"), indent=4
+            )
         for action in getattr(found, "suggested_actions", ()):
             page.bullet(f"- {plain(action)}", indent=4)
 
 
-def _evidence(evidence: dict[str, object]) -> str:
-    parts = (
-        f"{plain(name)} = {number(value) if isinstance(value, int | float) else plain(value)}"
-        for name, value in evidence.items()
-    )
-    return ", ".join(parts)
-
-
-def add_sample(page: Page, sample: TelemetrySnapshot | None, now: datetime) -> None:
-    """Add the last telemetry sample and how old it is."""
+def add_sample(page: Page, sample: TelemetrySnapshot | None, now: datetime | None) -> None:
+    """Add the last telemetry sample and, while the run goes on (`now`), how old it is."""
     if sample is None:
         page.heading("Telemetry")
         page.line("  unavailable")
         return
-    age = now.timestamp() - sample.timestamp_ms / 1000
-    page.heading(f"Telemetry, {coarse_duration(age)} ago")
-    rows: list[list[str | Text]] = []
+    if now is None:
+        page.heading("Telemetry, last sample")
+    else:
+        age = now.timestamp() - sample.timestamp_ms / 1000
+        page.heading(f"Telemetry, {coarse_duration(age)} ago")
+    rows: list[list[str]] = []
     for name in TELEMETRY_FIELDS:
         value: float | None = getattr(sample, name)
         if value is not None:
             rows.append([f"  {telemetry_label(name)}", telemetry_value(name, value)])
     rows += [
-        [f"  {plain(name, _CELL)}", number(value) if isinstance(value, float) else plain(value)]
+        [f"  {plain(name, _CELL)}", plain(exact_phrase(value), _CELL)]
         for name, value in sample.metrics.items()
     ]
     if rows:

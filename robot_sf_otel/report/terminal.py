@@ -26,6 +26,9 @@ _ERASE_BELOW: Final = "\x1b[J"
 _ERASE_LINE: Final = "\x1b[2K"
 _LEAST_HEIGHT: Final = 8
 _LEAST_WIDTH: Final = 30
+_BUFFER: Final = 1500
+"""Characters; terminals take 4096 bytes before they let a writer wait."""
+_PATIENCE_SECONDS: Final = 0.2
 _INCAPABLE: Final = frozenset({"", "dumb", "unknown"})
 
 
@@ -76,7 +79,7 @@ class Terminal:
         except OSError:
             return True
 
-    def draw(self, rows: Sequence[str], scrolled: Sequence[str] = ()) -> bool:
+    def draw(self, rows: Sequence[str], scrolled: Sequence[str] = ()) -> int | None:
         """Show `rows` at the bottom, after `scrolled` went above them as permanent lines.
 
         Args:
@@ -84,10 +87,11 @@ class Terminal:
             scrolled: Lines that stay.
 
         Returns:
-            Whether it was written; False where the terminal takes nothing now.
+            How many of the lines were written: what a terminal takes at once without waiting.
+            None where it takes nothing now.
         """
         if not self._writable():
-            return False
+            return None
         columns, lines = size = self.size()
         text = ""
         if self.rows and size != self._size:
@@ -98,7 +102,8 @@ class Terminal:
         rows = rows[: max(0, lines - _LEAST_HEIGHT + 2)]
         if len(rows) < self.rows:
             text += self._give_back(len(rows), lines)
-        text += "".join(self._permanent(line, columns) for line in scrolled)
+        now = _as_many_as_fit(scrolled)
+        text += _permanent(now, columns)
         if len(rows) > self.rows:
             text += self._reserve(len(rows), lines)
         if rows:
@@ -108,17 +113,20 @@ class Terminal:
             )
             text += f"{_SAVE}{body}{_RESTORE}"
         self._write(text)
-        return True
+        return len(now)
 
     def leave(self, scrolled: Sequence[str] = ()) -> None:
-        """Give every row back, and say the last lines."""
-        text = ""
+        """Give every row back and say the last lines, as far as the terminal takes them."""
+        if not self.in_foreground() and self._stops_background_writers():
+            return
         if self.rows:
-            text = f"{_SAVE}{_WHOLE_SCREEN}{_RESTORE}{_ERASE_BELOW}"
+            self._write(f"{_SAVE}{_WHOLE_SCREEN}{_RESTORE}{_ERASE_BELOW}")
             self.rows = 0
-        text += "".join(self._permanent(line, self.size().columns) for line in scrolled)
-        if text and (self.in_foreground() or not self._stops_background_writers()):
-            self._write(text)
+        left = list(scrolled)
+        while left and self._takes_more(_PATIENCE_SECONDS):
+            now = _as_many_as_fit(left)
+            self._write(_permanent(now, self.size().columns))
+            del left[: len(now)]
 
     def _reserve(self, count: int, lines: int) -> str:
         """Take rows: what stands there scrolls up first, and the cursor with it."""
@@ -136,20 +144,13 @@ class Terminal:
         self.rows = count
         return f"{_SAVE}{cleared}{region}{_RESTORE}"
 
-    @staticmethod
-    def _permanent(line: str, columns: int) -> str:
-        """Put a line on a line of its own, even where somebody printed half a line before.
-
-        A width of blanks wraps to the next line unless the cursor stands at the left edge; zsh
-        does the same before its prompt.
-        """
-        return f"{' ' * max(0, columns - 1)}\r{line}\x1b[K\r\n"
-
     def _writable(self) -> bool:
-        if not self.in_foreground():
-            return False
+        return self.in_foreground() and self._takes_more(0)
+
+    def _takes_more(self, seconds: float) -> bool:
+        """Return whether the terminal takes output, after waiting for it at most so long."""
         try:  # poll() does not know terminals on macOS, select() no high descriptors
-            return bool(select.select([], [self._fd], [], 0)[1])
+            return bool(select.select([], [self._fd], [], seconds)[1])
         except ValueError:
             return True
 
@@ -167,3 +168,24 @@ class Terminal:
         data = text.encode(self.stream.encoding or "ascii", "replace")
         while data:
             data = data[os.write(self._fd, data) :]
+
+
+def _as_many_as_fit(lines: Sequence[str]) -> Sequence[str]:
+    """Return the first lines that a terminal's buffer holds: writing more could block."""
+    room = _BUFFER
+    for index, line in enumerate(lines):
+        room -= len(line) + 5
+        if room < 0 and index:
+            return lines[:index]
+    return lines
+
+
+def _permanent(lines: Sequence[str], columns: int) -> str:
+    """Put lines on lines of their own, even where somebody printed half a line before.
+
+    A width of blanks wraps to the next line unless the cursor stands at the left edge; zsh does
+    the same before its prompt.
+    """
+    if not lines:
+        return ""
+    return f"{' ' * max(0, columns - 1)}\r" + "".join(f"{line}\x1b[K\r\n" for line in lines)

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import calendar
 import difflib
+import itertools
+import os
 import re
-import time
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Final
 
 from robot_sf_otel.manifest.codec import decode_raw
+from robot_sf_otel.manifest.events import NANOSECONDS
 from robot_sf_otel.store.layout import TRACKER_DIR, RunPaths
-from robot_sf_otel.store.reader import UnreadableRun, load_run
+from robot_sf_otel.store.lines import open_for_reading
+from robot_sf_otel.store.reader import LoadedRun, UnreadableRun, load_run, unreadable_record
 
 if TYPE_CHECKING:
     from robot_sf_otel.manifest.schema import PipelineRunRecord
 
 LATEST: Final = "latest"
-_STAMP: Final = re.compile(r"(\d{8}T\d{6})Z-")
+_STAMP: Final = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z-")
 _NAMED: Final = 3
 """How many similar run ids an answer names."""
-_HEAD: Final = 65_536
+_HEAD: Final = 1024 * 1024
+_COMPARED: Final = 2_000
+"""How many of the newest runs an unknown id is compared with."""
+_SHOWN: Final = 120
 
 
 class RunNotFound(LookupError):  # noqa: N818 - said to people as it is
@@ -36,38 +41,85 @@ class AmbiguousRun(LookupError):  # noqa: N818 - said to people as it is
 
 def find_runs(roots: Sequence[Path]) -> list[Path]:
     """Return the run directories under artifact roots, in no order; links are not followed."""
-    found: list[Path] = []
+    found: dict[str, Path] = {}
     for root in roots:
+        tracker = root / TRACKER_DIR
         try:
-            children = list((root / TRACKER_DIR).iterdir())
-        except OSError:
+            with os.scandir(tracker) as entries:
+                names = [e.name for e in entries if e.is_dir(follow_symlinks=False)]
+        except (OSError, ValueError):
             continue
-        found.extend(
-            path for path in children if not path.is_symlink() and RunPaths(path).journal.is_file()
-        )
-    return found
+        real = os.path.realpath(tracker)  # two roots may be one
+        for name in names:
+            if os.path.isfile(f"{real}/{name}/manifest.jsonl"):  # noqa: PTH113 - 10,000 of them
+                found.setdefault(f"{real}/{name}", tracker / name)
+    return list(found.values())
 
 
 def started_ns(run_dir: Path) -> int:
     """Return when a run began, in Unix nanoseconds: from its id, else from its first event."""
-    stamp = _STAMP.match(run_dir.name)
-    if stamp is not None:
-        try:
-            return calendar.timegm(time.strptime(stamp[1], "%Y%m%dT%H%M%S")) * 1_000_000_000
-        except ValueError:
-            pass
+    stamp = stamp_seconds(run_dir.name)
+    return _precise_start(run_dir) if stamp is None else stamp * NANOSECONDS
+
+
+def stamp_seconds(name: str) -> int | None:
+    """Return the time in a generated run id as Unix seconds, None where there is none."""
+    stamp = _STAMP.match(name)
+    if stamp is None:
+        return None
+    year, month, day, hour, minute, second = map(int, stamp.groups())
     try:
-        with RunPaths(run_dir).journal.open("rb") as file:
-            first = decode_raw(file.readline(_HEAD))
-            begun = (first or {}).get("time_unix_nano")
-            return begun if isinstance(begun, int) else int(run_dir.stat().st_mtime_ns)
+        return calendar.timegm((year, month, day, hour, minute, second))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _precise_start(run_dir: Path) -> int:
+    first = _first_line(run_dir)
+    begun = first.get("time_unix_nano")
+    if isinstance(begun, int):
+        return begun
+    created = first.get("created_at")  # the original tracker
+    try:
+        if isinstance(created, str):
+            return int(datetime.fromisoformat(created).timestamp() * NANOSECONDS)
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return run_dir.stat().st_mtime_ns
     except OSError:
         return 0
 
 
-def newest_first(roots: Sequence[Path]) -> list[Path]:
-    """Return the run directories under artifact roots, newest first."""
-    return sorted(find_runs(roots), key=lambda run: (started_ns(run), run.name), reverse=True)
+def _first_line(run_dir: Path) -> dict[str, Any]:
+    fd = open_for_reading(RunPaths(run_dir).journal)
+    if fd is None:
+        return {}
+    try:
+        line = os.pread(fd, _HEAD, 0).partition(b"\n")[0]
+        return decode_raw(line) or {}
+    except (OSError, ValueError):
+        return {}
+    finally:
+        os.close(fd)
+
+
+def newest_first(roots: Sequence[Path]) -> Iterator[Path]:
+    """Yield the run directories under artifact roots, newest first.
+
+    The time in a run id orders them without a file being read; only runs of the same second, and
+    those with names of their own, are looked into.
+    """
+    runs = sorted(
+        ((started_ns(run_dir), run_dir) for run_dir in find_runs(roots)),
+        key=lambda run: run[0] // NANOSECONDS,
+        reverse=True,
+    )
+    for _, same_second in itertools.groupby(runs, key=lambda run: run[0] // NANOSECONDS):
+        together = [run_dir for _, run_dir in same_second]
+        if len(together) > 1:
+            together.sort(key=lambda run_dir: (_precise_start(run_dir), run_dir.name), reverse=True)
+        yield from together
 
 
 def list_records(
@@ -82,7 +134,9 @@ def list_records(
     host: str | None = None,
     tag: str | None = None,
 ) -> list[PipelineRunRecord]:
-    """Return records, newest first; a run that cannot be read never hides the others.
+    """Return records without their steps, newest first.
+
+    A run that cannot be read is listed with the reason, and never hides the others.
 
     Args:
         roots: Artifact roots.
@@ -95,34 +149,76 @@ def list_records(
         host: Only runs on this host.
         tag: Only runs with this tag.
     """
-    found: list[PipelineRunRecord] = []
-    for record in _readable(roots, since_ns, until_ns):
-        if limit is not None and len(found) >= limit:
-            break
-        if (
-            (status is None or record.status == status)
-            and (pipeline is None or record.pipeline == pipeline)
-            and (host is None or record.host.get("hostname") == host)
-            and (tag is None or tag in record.tags)
-            and (scenario is None or _is_scenario(record.scenario_config_path, scenario))
-        ):
-            found.append(record)
-    return found
+    records = [
+        run.record
+        for run in list_loaded(
+            roots,
+            limit=limit,
+            status=status,
+            since_ns=since_ns,
+            until_ns=until_ns,
+            scenario=scenario,
+            pipeline=pipeline,
+            host=host,
+            tag=tag,
+        )
+    ]
+    for record in records:
+        record.steps = []
+    return records
+
+
+def list_loaded(
+    roots: Sequence[Path],
+    *,
+    limit: int | None = 20,
+    status: str | None = None,
+    since_ns: int | None = None,
+    until_ns: int | None = None,
+    scenario: str | None = None,
+    pipeline: str | None = None,
+    host: str | None = None,
+    tag: str | None = None,
+) -> list[LoadedRun]:
+    """Return what `list_records` does, with the steps and the directory of each run."""
+    matching = (
+        run
+        for run in _readable(roots, since_ns, until_ns)
+        if (status is None or run.record.status == status)
+        and (pipeline is None or run.record.pipeline == pipeline)
+        and (host is None or host in {run.record.host.get("hostname"), run.record.host.get("name")})
+        and (tag is None or tag in run.record.tags)
+        and (scenario is None or _is_scenario(run.record.scenario_config_path, scenario))
+    )
+    return list(itertools.islice(matching, limit))
 
 
 def _readable(
     roots: Sequence[Path], since_ns: int | None, until_ns: int | None
-) -> Iterator[PipelineRunRecord]:
+) -> Iterator[LoadedRun]:
     for run_dir in newest_first(roots):
         begun = started_ns(run_dir)
+        if begun in {_second(since_ns), _second(until_ns)}:
+            begun = _precise_start(run_dir)
         if until_ns is not None and begun >= until_ns:
             continue
         if since_ns is not None and begun < since_ns:
-            break
-        try:
-            yield load_run(run_dir).record
-        except (UnreadableRun, OSError, msgspec.MsgspecError):
+            if begun < (since_ns // NANOSECONDS) * NANOSECONDS:
+                break
             continue
+        try:
+            run = load_run(run_dir, telemetry=False)
+        except UnreadableRun as error:
+            run = LoadedRun(run_dir, unreadable_record(run_dir, str(error)), [str(error)])
+        except (OSError, ValueError, RecursionError) as error:
+            reason = f"{run_dir} cannot be read: {error}"
+            run = LoadedRun(run_dir, unreadable_record(run_dir, reason), [reason])
+        yield run
+
+
+def _second(time_ns: int | None) -> int | None:
+    """Return the second of a time, as it stands in a run id."""
+    return None if time_ns is None else time_ns // NANOSECONDS * NANOSECONDS
 
 
 def _is_scenario(recorded: str | None, wanted: str) -> bool:
@@ -143,43 +239,56 @@ def resolve_run(roots: Sequence[Path], text: str) -> Path:
         RunNotFound: There is none; the message names the closest ones.
         AmbiguousRun: Several begin like this.
     """
-    runs = newest_first(roots)
+    runs = find_runs(roots)
     if text == LATEST and runs:
-        return runs[0]
+        return next(newest_first(roots))
     exact = [run for run in runs if run.name == text]
     if exact:
-        return exact[0]
-    path = Path(text)
-    if RunPaths(path).journal.is_file():
-        return path.absolute()
-    if path.is_file() and RunPaths(path.parent).journal.is_file():
-        return path.parent.absolute()
-    recorded = [run for run in runs if _recorded_id(run) == text]
+        return _only(exact, text, "are named")
+    path = _path_of_run(text)
+    if path is not None:
+        return path
+    recorded = [run for run in runs if _records_id(run, text)] if text else []
     if recorded:
-        return recorded[0]
+        return _only(recorded, text, "recorded the id")
     begun = [run for run in runs if run.name.startswith(text)] if text else []
-    if len(begun) == 1:
-        return begun[0]
     if begun:
-        names = ", ".join(run.name for run in begun[:_NAMED])
-        more = f" and {len(begun) - _NAMED} more" if len(begun) > _NAMED else ""
-        raise AmbiguousRun(f"{len(begun)} runs begin with {text!r}: {names}{more}")
-    raise RunNotFound(_not_found(roots, runs, text))
+        return _only(begun, text, "begin with")
+    raise RunNotFound(_not_found(roots, text))
 
 
-def _recorded_id(run_dir: Path) -> str | None:
-    try:
-        with RunPaths(run_dir).journal.open("rb") as file:
-            recorded = (decode_raw(file.readline(_HEAD)) or {}).get("run_id")
-    except OSError:
+def _only(runs: Sequence[Path], text: str, how: str) -> Path:
+    if len(runs) == 1:
+        return runs[0]
+    distinct = len({run.name for run in runs}) == len(runs)
+    shown = sorted((run.name if distinct else str(run) for run in runs), reverse=True)
+    more = f" and {len(runs) - _NAMED} more" if len(runs) > _NAMED else ""
+    raise AmbiguousRun(f"{len(runs)} runs {how} {text!r}: {', '.join(shown[:_NAMED])}{more}")
+
+
+def _path_of_run(text: str) -> Path | None:
+    """Return the run directory that a path names, or that holds the file which it names."""
+    if not text.strip():
         return None
-    return recorded if isinstance(recorded, str) else None
+    try:
+        path = Path(text).expanduser()
+        for candidate in (path, path.parent):
+            if path.exists() and RunPaths(candidate).journal.is_file():
+                return candidate.absolute()
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, no such user's home
+        pass
+    return None
 
 
-def _not_found(roots: Sequence[Path], runs: Sequence[Path], text: str) -> str:
-    if not runs:
+def _records_id(run_dir: Path, text: str) -> bool:
+    return _first_line(run_dir).get("run_id") == text
+
+
+def _not_found(roots: Sequence[Path], text: str) -> str:
+    names = [run.name for run in itertools.islice(newest_first(roots), _COMPARED)]
+    if not names:
         places = ", ".join(str(root / TRACKER_DIR) for root in roots)
         return f"there are no runs under {places}"
-    names = [run.name for run in runs]
-    close = difflib.get_close_matches(text, names, n=_NAMED, cutoff=0.3) or names[:_NAMED]
-    return f"no run {text!r}; the closest are {', '.join(close)}"
+    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    close = difflib.get_close_matches(text[:_SHOWN], names, n=_NAMED, cutoff=0.3)
+    return f"no run {shown!r}; the closest are {', '.join(close or names[:_NAMED])}"

@@ -8,15 +8,18 @@ the background. What cannot be written is kept and written when that is possible
 
 from __future__ import annotations
 
-import fcntl
-import os
+import errno
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from robot_sf_otel.manifest.codec import decode_event, decode_raw, encode_event
+from robot_sf_otel.manifest.events import RunFinished, RunRecovered
+from robot_sf_otel.store.appending import AppendingFile, JournalStats
+from robot_sf_otel.store.lines import LineTail, iter_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,263 +28,328 @@ if TYPE_CHECKING:
 
 SLOW_SYNC_SECONDS: Final = 0.02
 """A sync that took longer is followed by syncing in the background."""
-BACKGROUND_SYNC_SECONDS: Final = 4.0
-"""Longest time that a record waits for a background sync; flush comes every second or so."""
+BACKGROUND_SYNC_SECONDS: Final = 3.0
+"""How long events that need no sync wait for one; flush comes every second or so."""
+RETRY_SECONDS: Final = 1.0
+"""Time between two attempts to write what could not be written."""
+LOCK_SECONDS: Final = 5.0
+"""Longest wait of `close` for a sync in the background."""
 PENDING_LIMIT: Final = 20_000
-"""Lines kept in memory while nothing can be written; the newest beyond that are dropped."""
-MAX_LINE: Final = 16 * 1024 * 1024
-"""Bytes of a line beyond which it is skipped when read: no event is that long."""
-_CHUNK: Final = 1024 * 1024
-_FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-_F_FULLFSYNC: Final[int | None] = getattr(fcntl, "F_FULLFSYNC", None)
+"""Appends kept in memory while nothing can be written; the newest beyond that are dropped."""
 
 OnFault = Callable[[str, Exception], None]
 
 
-@dataclass(slots=True)
-class JournalStats:
-    """What writing cost so far."""
+class _Batch:
+    """One caller's lines, and whether they have been written."""
 
-    bytes_written: int = 0
-    slowest_sync_seconds: float | None = None
-    events_dropped: int = 0
-    pending: int = 0
+    __slots__ = ("data", "done", "lines", "sync")
 
-
-class _Ticket:
-    """One caller's lines, and whether they have been taken care of."""
-
-    __slots__ = ("data", "done", "lines")
-
-    def __init__(self, data: bytes, lines: int) -> None:
+    def __init__(self, data: bytes, lines: int, *, sync: bool) -> None:
         self.data = data
         self.lines = lines
+        self.sync = sync
         self.done = False
 
 
 class JournalWriter:
-    """Appends events to one file; `append` never raises and is safe from any thread."""
+    """Appends events to one file; `append` never raises and is safe from any thread.
+
+    A signal handler may append too: lines that it adds while its own thread is writing are written
+    by the interrupted call. The lock is re-entrant for that reason.
+
+    Args:
+        path: The file; it is created by the first event, and its folder must exist by then.
+        on_fault: Told once when writing begins to fail, and again when it fails otherwise.
+        pending_limit: Appends kept in memory while nothing can be written.
+        clock: Monotonic seconds.
+    """
 
     def __init__(
-        self, path: Path, *, on_fault: OnFault, pending_limit: int = PENDING_LIMIT
+        self,
+        path: Path,
+        *,
+        on_fault: OnFault,
+        pending_limit: int = PENDING_LIMIT,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Open the file if that is possible; otherwise the first record tries again."""
         self.path = path
-        self.stats = JournalStats()
         self._on_fault = on_fault
         self._limit = pending_limit
-        self._lock = threading.Lock()
-        self._waiting: list[_Ticket] = []
-        self._kept: list[_Ticket] = []
-        self._sync_fd: int | None = None
-        self._plain_fd: int | None = None
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._file_in_use = threading.Lock()
+        self._queue: deque[_Batch] = deque()
+        self._file = AppendingFile(path)
+        self._start: int | None = None
+        self._head_written = 0
+        self._busy = False
+        self._failing: str | None = None
+        self._failed_at = 0.0
         self._background = False
         self._unsynced_since: float | None = None
-        self._torn = False
         self._closed = False
+        self._bytes_written = 0
+        self._dropped = 0
+        self._slowest: float | None = None
+        self._last: float | None = None
+
+    @property
+    def stats(self) -> JournalStats:
+        """What writing cost so far, and what waits to be written."""
+        queue = self._queue
+        waiting = [queue[index].lines for index in range(len(queue))] if self._failing else []
+        return JournalStats(
+            bytes_written=self._bytes_written,
+            slowest_sync_seconds=self._slowest,
+            last_sync_seconds=self._last,
+            events_dropped=self._dropped,
+            pending=sum(waiting),
+        )
+
+    @property
+    def in_background(self) -> bool:
+        """Whether the last sync was slow, so that syncing follows in `flush`."""
+        return self._background
 
     def append(self, *events: Event, sync: bool = True) -> None:
         """Write events; with `sync` they are on disk when this returns, if syncing is fast."""
-        try:
-            data = b"".join([encode_event(event) for event in events])
-        except Exception as error:  # noqa: BLE001 - a value that cannot be encoded loses one event
-            self._on_fault("journal", error)
+        lines: list[bytes] = []
+        for event in events:
+            try:
+                lines.append(encode_event(event))
+            except Exception as error:  # noqa: BLE001 - a value that JSON cannot hold loses one event
+                self._dropped += 1
+                self._report(error)
+        if not lines:
             return
-        ticket = _Ticket(data, len(events))
-        self._waiting.append(ticket)
-        with self._lock:
-            # Another thread may have written these lines while this one waited for the lock.
-            if not ticket.done:
-                self._write(sync=sync)
+        # The end of the run is kept whatever else had to go.
+        final = isinstance(events[-1], RunFinished | RunRecovered)
+        full = self._failing is not None and len(self._queue) >= self._limit
+        if self._closed or (full and not final):
+            self._dropped += len(lines)
+            return
+        batch = _Batch(b"".join(lines), len(lines), sync=sync)
+        self._queue.append(batch)
+        self._drain(batch)
 
     def flush(self) -> None:
         """Retry what could not be written and sync what was not; called every second or so."""
+        if self._closed:
+            return
         with self._lock:
-            if self._kept or self._waiting:
-                self._write(sync=False)
-            since = self._unsynced_since
-            if since is not None and time.monotonic() - since >= BACKGROUND_SYNC_SECONDS / 4:
-                self._sync()
+            if not self._busy and not self._file.is_ours():
+                self._lost_file()
+        if self._queue:
+            self._drain(None, force=True)
+        since = self._unsynced_since
+        if since is not None and (
+            self._background or self._clock() - since >= BACKGROUND_SYNC_SECONDS
+        ):
+            self._sync_written()
 
     def close(self) -> None:
-        """Write and sync what is left and close the file."""
-        with self._lock:
-            if self._kept or self._waiting:
-                self._write(sync=False)
-            if self._plain_fd is not None:
-                self._sync(full=True)
-            self._close()
+        """Write and sync what is left and close the file; later events are dropped."""
+        if self._closed:
+            return
+        if self._queue:
+            self._drain(None, force=True)
+        self._sync_written(full=True)
+        self._closed = True
+        for batch in list(self._queue):
+            self._dropped += batch.lines
+        if self._file_in_use.acquire(timeout=LOCK_SECONDS):
+            self._file.close()
+            self._file_in_use.release()
 
     def abandon(self) -> None:
         """Close the file without writing and without the lock: in a forked child."""
-        self._lock = threading.Lock()
-        self._waiting, self._kept = [], []
-        self._close()
-
-    def _close(self) -> None:
         self._closed = True
-        for fd in (self._sync_fd, self._plain_fd):
-            if fd is not None:
-                os.close(fd)
-        self._sync_fd = self._plain_fd = None
+        self._lock, self._file_in_use = threading.RLock(), threading.Lock()
+        self._queue = deque()
+        self._file.close()
 
-    def _open(self) -> None:
-        if self._plain_fd is not None:
-            return
-        self._plain_fd = os.open(self.path, _FLAGS, 0o666)
-        dsync: int | None = getattr(os, "O_DSYNC", None)
-        if dsync is not None:
-            self._sync_fd = os.open(self.path, _FLAGS | dsync, 0o666)
-        size = os.fstat(self._plain_fd).st_size
-        # A line that an earlier writer left unfinished must not swallow our first one.
-        self._torn = size > 0 and os.pread(self._plain_fd, 1, size - 1) != b"\n"
-
-    def _write(self, *, sync: bool) -> None:
-        """Write all that waits, in order. The caller holds the lock."""
-        taken, self._waiting = self._waiting, []
-        tickets = self._kept + taken
-        data = b"".join([ticket.data for ticket in tickets])
-        began = time.monotonic()
-        try:
-            if self._closed:
+    def _drain(self, batch: _Batch | None, *, force: bool = False) -> None:
+        while True:
+            # `with`, because Ctrl-C cannot come between taking the lock and entering the block.
+            with self._lock:
+                # Another thread may have written these lines while this one waited; and the
+                # call that a signal handler interrupted writes those of the handler.
+                if self._busy or (batch is not None and batch.done):
+                    return
+                self._busy = True
+                try:
+                    drained, error = self._write_queue(force=force)
+                finally:
+                    self._busy = False
+            if error is not None:
+                self._report(error)
+            # A handler may have left lines after the last look at the queue.
+            if not drained or not self._queue:
                 return
-            self._open()
-            at_once = sync and not self._background and self._sync_fd is not None
-            self._write_all(b"\n" + data if self._torn else data, at_once=at_once)
-        except OSError as error:
-            self._keep(tickets)
-            self._on_fault("journal", error)
-            return
-        finally:
-            for ticket in taken:
-                ticket.done = True
-        self._kept = []
-        self.stats.pending = 0
-        if at_once:
-            self._took(time.monotonic() - began)
-        elif sync and self._sync_fd is None and not self._background:
-            self._sync()
-        elif self._unsynced_since is None:
-            self._unsynced_since = began
+            batch = None
 
-    def _write_all(self, data: bytes, *, at_once: bool) -> None:
-        fd = self._sync_fd if at_once else self._plain_fd
-        assert fd is not None  # noqa: S101 - `_open` has just seen to it
-        before = os.fstat(fd).st_size if self._kept else None
-        written = os.write(fd, data)
-        while written < len(data):
-            # A disk that fills up takes a part: what stands there is torn until the rest follows.
-            self._torn = True
-            try:
-                written += os.write(fd, data[written:])
-            except OSError:
-                self._cut(fd, before, written)
-                raise
-        self._torn = False
-        self.stats.bytes_written += written
-
-    def _cut(self, fd: int, before: int | None, written: int) -> None:
-        """Take a half-written group back, so that writing it again repeats nothing."""
-        size = os.fstat(fd).st_size
-        start = before if before is not None else size - written
-        if size - written == start:  # nobody else appended in between
-            os.ftruncate(fd, start)
-            self._torn = start > 0 and os.pread(self._plain_fd or fd, 1, start - 1) != b"\n"
-
-    def _keep(self, tickets: list[_Ticket]) -> None:
-        kept: list[_Ticket] = []
-        lines = 0
-        for ticket in tickets:
-            if lines + ticket.lines > self._limit:
-                self.stats.events_dropped += ticket.lines
-                continue
-            kept.append(ticket)
-            lines += ticket.lines
-        self._kept = kept
-        self.stats.pending = lines
-
-    def _sync(self, *, full: bool = False) -> None:
-        fd = self._plain_fd
-        if fd is None:
-            return
-        began = time.monotonic()
+    def _write_queue(self, *, force: bool) -> tuple[bool, OSError | None]:
+        """Write all that waits, in order; return whether that worked, and a new error."""
+        waited = self._clock() - self._failed_at
+        if self._failing is not None and not force and waited < RETRY_SECONDS:
+            return False, None
         try:
-            if full and _F_FULLFSYNC is not None:
-                fcntl.fcntl(fd, _F_FULLFSYNC)
-            elif hasattr(os, "fdatasync"):
-                os.fdatasync(fd)
-            else:  # macOS
-                os.fsync(fd)
+            self._settle()
+            while self._queue:
+                self._write_group()
         except OSError as error:
-            self._on_fault("journal sync", error)
-        self._unsynced_since = None
-        self._took(time.monotonic() - began)
+            self._failed_at = self._clock()
+            if error.errno in {errno.EBADF, errno.ESTALE}:
+                self._lost_file()
+            kind = errno.errorcode.get(error.errno or 0, str(error))
+            new = kind != self._failing
+            self._failing = kind
+            return False, error if new else None
+        self._failing = None
+        return True, None
+
+    def _write_group(self) -> None:
+        if self._file.open():
+            # Perhaps another file than the one that took the first part of a line.
+            self._head_written = 0
+            if self._file.torn:
+                self._queue.appendleft(_Batch(b"\n", 0, sync=False))
+        group = [self._queue[index] for index in range(len(self._queue))]
+        data = b"".join([batch.data for batch in group])[self._head_written :]
+        sync = not self._background and any(batch.sync for batch in group)
+        began = self._clock()
+        self._start = self._file.size
+        written = self._file.write(data, sync=sync)
+        self._took_out(written)
+        if not sync:
+            if self._unsynced_since is None:
+                self._unsynced_since = began
+            return
+        if not self._file.syncs_on_write:
+            self._file.sync(full=False)
+        self._took(self._clock() - began)
+
+    def _settle(self) -> None:
+        """Find out how much of a group was written that an error or Ctrl-C cut short."""
+        start, self._start = self._start, None
+        if start is None or not self._queue:
+            return
+        data = b"".join([self._queue[index].data for index in range(len(self._queue))])
+        self._start = start
+        self._took_out(self._file.written_since(start, data[self._head_written :]))
+
+    def _took_out(self, written: int) -> None:
+        """Take `written` bytes from the front of the queue."""
+        self._start = None
+        self._bytes_written += written
+        written += self._head_written
+        while self._queue and written >= len(self._queue[0].data):
+            batch = self._queue.popleft()
+            written -= len(batch.data)
+            batch.done = True
+        self._head_written = written
+
+    def _lost_file(self) -> None:
+        """Somebody closed our descriptors or deleted the file: open it again the next time."""
+        self._file.close()
+        self._start = None
+
+    def _sync_written(self, *, full: bool = False) -> None:
+        """Sync outside the lock, so that nobody who appends waits for it."""
+        if not self._file_in_use.acquire(timeout=LOCK_SECONDS if full else 0):
+            return
+        began = self._clock()
+        since, self._unsynced_since = self._unsynced_since, None
+        try:
+            if self._file.is_open and (since is not None or full):
+                self._file.sync(full=full)
+                self._took(self._clock() - began)
+        except OSError as error:
+            self._unsynced_since = since
+            self._report(error)
+        finally:
+            self._file_in_use.release()
 
     def _took(self, seconds: float) -> None:
-        self.stats.slowest_sync_seconds = max(self.stats.slowest_sync_seconds or 0.0, seconds)
+        self._last = seconds
+        self._slowest = max(self._slowest or 0.0, seconds)
         self._background = seconds > SLOW_SYNC_SECONDS
 
-
-def iter_lines(path: Path) -> Iterator[bytes]:
-    """Yield the complete lines of a file without their newline; a missing file has none."""
-    yield from JournalTail(path).lines()
+    def _report(self, error: Exception) -> None:
+        with suppress(Exception):
+            self._on_fault("journal", error)
 
 
 def iter_raw(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the lines of a journal as plain dicts with all their fields; bad ones are skipped."""
     for line in iter_lines(path):
-        raw = decode_raw(line)
+        raw = _raw(line)
         if raw is not None:
             yield raw
 
 
 def iter_events(path: Path) -> Iterator[Event]:
     """Yield the events of a journal; lines that are torn, foreign or unknown are skipped."""
-    for line in iter_lines(path):
-        event = decode_event(line)
-        if event is not None:
-            yield event
+    yield from JournalTail(path).events()
 
 
-class JournalTail:
-    """Reads what was added to a journal since the last time."""
+def read_event(line: bytes) -> Event | None:
+    """Return the event of a line, or None where it is torn, foreign or unknown."""
+    try:
+        return decode_event(line)
+    except ValueError:  # invalid UTF-8
+        return None
+
+
+def _raw(line: bytes) -> dict[str, Any] | None:
+    try:
+        return decode_raw(line)
+    except ValueError:  # invalid UTF-8
+        return None
+
+
+class JournalTail(LineTail):
+    """Reads what was added to a journal since the last time.
+
+    Attributes:
+        damaged: Lines that hold no JSON object.
+        unknown: Lines that hold one that is no event which this version knows.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Begin at the start; the file need not exist yet."""
-        self.path = path
-        self.bad_lines = 0
-        self.torn = False
-        self._position = 0
+        super().__init__(path)
+        self.damaged = 0
+        self.unknown = 0
+
+    @property
+    def bad_lines(self) -> int:
+        """Lines that could not be read at all."""
+        return self.damaged + self.oversized
 
     def read(self) -> list[Event]:
         """Return the events of the complete lines that are new."""
-        events: list[Event] = []
-        for line in self.lines():
-            event = decode_event(line)
-            if event is not None:
-                events.append(event)
-            elif decode_raw(line) is None:
-                self.bad_lines += 1
-        return events
+        return list(self.events())
 
-    def lines(self) -> Iterator[bytes]:
-        """Yield the complete lines that are new; the last one waits for its newline."""
-        rest = b""
-        skipping = False
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self._position)
-                while chunk := file.read(_CHUNK):
-                    *complete, rest = (rest + chunk).split(b"\n")
-                    for line in complete:
-                        self._position += len(line) + 1
-                        if not skipping and line.strip(b"\0 \r"):
-                            yield line
-                        skipping = False
-                    if len(rest) > MAX_LINE:  # no event is that long: read on to its end
-                        self._position += len(rest)
-                        self.bad_lines += 1
-                        rest, skipping = b"", True
-        except OSError:
-            return
-        self.torn = bool(rest.strip(b"\0 \r"))
+    def events(self) -> Iterator[Event]:
+        """Yield the events of the complete lines that are new."""
+        for line in self.lines():
+            event = read_event(line)
+            if event is not None:
+                yield event
+            elif _raw(line) is None:
+                self.damaged += 1
+            else:
+                self.unknown += 1
+
+
+__all__ = [
+    "PENDING_LIMIT",
+    "JournalStats",
+    "JournalTail",
+    "JournalWriter",
+    "iter_events",
+    "iter_lines",
+    "iter_raw",
+    "read_event",
+]

@@ -18,6 +18,9 @@ TRACKER_DIR: Final = "run-tracker"
 MAX_RUN_NAME: Final = 120
 """Characters of a run name: with a suffix it still fits every file system."""
 
+RESERVED: Final = frozenset({"latest"})
+"""Names that mean something where a run is asked for."""
+
 _NO_RUN_NAME: Final = re.compile(r"[/\\\x00-\x1f\x7f]")
 
 
@@ -37,6 +40,10 @@ def check_run_name(name: str) -> str:
         raise ValueError(f"run name {name!r} is empty or has spaces around it")
     if _NO_RUN_NAME.search(name):
         raise ValueError(f"run name {name[:60]!r} holds a path separator or a control character")
+    if not name.isprintable():
+        raise ValueError(f"run name {name[:60]!r} holds characters that cannot be shown")
+    if name.lower() in RESERVED:
+        raise ValueError(f"run name {name!r} is taken: it means the newest run")
     if name.startswith((".", "-")):
         raise ValueError(f"run name {name[:60]!r} must not begin with a dot or a dash")
     if len(name.encode()) > MAX_RUN_NAME:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -16,8 +19,15 @@ if TYPE_CHECKING:
 
 HEARTBEAT_SECONDS: Final = 120.0
 """Age of the last sample beyond which a run of another host with a free lock counts as dead."""
+UNOWNED_SECONDS: Final = 86_400.0
+"""The same for a run without a lock: programs that export spans only write when one ends."""
 
 OwnerState = Literal["alive", "dead", "unknown"]
+
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+_ATTEMPTS: Final = 5
+_PAUSE_SECONDS: Final = 0.01
 
 
 class RunLock:
@@ -28,36 +38,74 @@ class RunLock:
         self._fd: int | None = fd
 
     @classmethod
-    def acquire(cls, path: Path) -> RunLock:
+    def acquire(cls, path: Path, *, run_id: str | None = None) -> RunLock:
         """Lock a run for this process and write down who it is.
 
+        A lock that only a forked child of a dead owner still holds is replaced by a new file. On a
+        file system without locks the identity alone has to do.
+
         Raises:
-            OSError: The file cannot be written, or somebody else holds the lock.
+            OSError: The file cannot be written, or a living process holds the lock.
         """
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, msgspec.json.encode(process_identity(os.getpid())) + b"\n", 0)
-        except OSError:
-            os.close(fd)
-            raise
-        return cls(fd)
+        content = _content(run_id)
+        for _ in range(_ATTEMPTS):
+            try:
+                return cls(_lock_and_write(path, content))
+            except BlockingIOError:
+                owner = read_owner(path)
+                if owner is not None and is_alive(owner) is False:
+                    return cls(_replace(path, content))
+                time.sleep(_PAUSE_SECONDS)  # a reader asks whether it is free
+        raise BlockingIOError(errno.EAGAIN, "another process owns this run", str(path))
 
     def close(self) -> None:
         """Let go by closing: LOCK_UN in a forked child would free its parent's lock."""
         fd, self._fd = self._fd, None
         if fd is not None:
-            os.close(fd)
+            with suppress(OSError):
+                os.close(fd)
 
     abandon = close
+
+
+def _content(run_id: str | None) -> bytes:
+    identity = msgspec.to_builtins(process_identity())
+    return msgspec.json.encode({"run_id": run_id, **identity} if run_id else identity) + b"\n"
+
+
+def _lock_and_write(path: Path, content: bytes) -> int:
+    fd = os.open(path, _FLAGS, 0o666)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, content, 0)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _replace(path: Path, content: bytes) -> int:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(3).hex()}.tmp")
+    fd = _lock_and_write(temporary, content)
+    try:
+        temporary.replace(path)
+    except BaseException:
+        os.close(fd)
+        temporary.unlink(missing_ok=True)
+        raise
+    return fd
 
 
 def read_owner(path: Path) -> ProcessIdentity | None:
     """Return who wrote a lock file, None where it is missing or foreign."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=ProcessIdentity)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, ValueError):
         return None
 
 
@@ -93,10 +141,12 @@ def owner_state(run_dir: Path, now: float) -> OwnerState:
     alive = is_alive(owner) if owner is not None else None
     if alive is not None:
         return "alive" if alive else "dead"
-    if is_locked(paths.lock):
+    locked = is_locked(paths.lock)
+    if locked:
         return "alive"
+    patience = UNOWNED_SECONDS if locked is None else HEARTBEAT_SECONDS
     heartbeat = max(_modified(paths.telemetry), _modified(paths.journal))
-    return "dead" if now - heartbeat > HEARTBEAT_SECONDS else "unknown"
+    return "dead" if now - heartbeat > patience else "unknown"
 
 
 def _modified(path: Path) -> float:

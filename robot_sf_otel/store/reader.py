@@ -10,18 +10,15 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from robot_sf_otel.manifest.codec import decode_document
+from robot_sf_otel.manifest.events import NANOSECONDS, Event, RunRecovered
 from robot_sf_otel.manifest.fold import RunFold
-from robot_sf_otel.manifest.schema import (
-    SCHEMA_VERSION,
-    TERMINAL_RUN,
-    PipelineRunRecord,
-    RunStatus,
-    StepExecutionEntry,
-)
-from robot_sf_otel.store.journal import JournalTail, iter_raw
+from robot_sf_otel.manifest.schema import SCHEMA_VERSION, TERMINAL_RUN, PipelineRunRecord
+from robot_sf_otel.store.journal import JournalTail, iter_raw, read_event
 from robot_sf_otel.store.layout import RunPaths
-from robot_sf_otel.store.lock import owner_state
-from robot_sf_otel.store.telemetry import iter_snapshots, summarise
+from robot_sf_otel.store.legacy import OLD_FORMAT, read_old_run
+from robot_sf_otel.store.lines import last_lines
+from robot_sf_otel.store.lock import owner_state, read_owner
+from robot_sf_otel.store.telemetry import iter_snapshots, last_snapshot, summarise
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,8 +26,8 @@ if TYPE_CHECKING:
     from robot_sf_otel.manifest.schema import TelemetrySnapshot
 
 LOST: Final = "the process that ran it is gone and did not close the record"
-OLD_FORMAT: Final = "robot_sf"
-"""Pipeline name and tag under which runs of the original tracker are listed."""
+_TAIL: Final = 256 * 1024
+"""Bytes at the end of a journal among which its last event is looked for."""
 
 
 class UnreadableRun(ValueError):  # noqa: N818 - a state of the run, not of the caller
@@ -38,10 +35,12 @@ class UnreadableRun(ValueError):  # noqa: N818 - a state of the run, not of the 
 
 
 class LoadedRun:
-    """A run as it was when it was loaded; `problems` says what could not be read.
+    """A run as it was when it was loaded; the fields of its record are attributes too.
 
-    Every field of its record is an attribute here too, but for `telemetry`, which is a method that
-    yields the samples; `record.telemetry` holds their summary.
+    Attributes:
+        run_dir: Where it lies.
+        record: What is known about it.
+        problems: What could not be read, for people.
     """
 
     def __init__(self, run_dir: Path, record: PipelineRunRecord, problems: list[str]) -> None:
@@ -51,14 +50,14 @@ class LoadedRun:
         self.problems = problems
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the type of the record's field
-        """Return a field of the record.
-
-        Raises:
-            AttributeError: The record has no such field.
-        """
-        if name == "record":  # not set yet: while a copy is being made
+        """Return a field of the record."""
+        if name == "record":  # not there yet, while a copy is being made
             raise AttributeError(name)
         return getattr(self.record, name)
+
+    def __repr__(self) -> str:
+        """Return the run's id and status."""
+        return f"<run {self.record.run_id} ({self.record.status})>"
 
     def telemetry(self) -> Iterator[TelemetrySnapshot]:
         """Yield the samples, oldest first."""
@@ -85,25 +84,85 @@ def worker_journals(run_dir: Path) -> list[Path]:
     return [path for path in found if path.suffix == ".jsonl" and not path.is_symlink()]
 
 
+def _event_time(event: Event) -> int:
+    return event.time_unix_nano
+
+
 def fold_run(run_dir: Path) -> tuple[RunFold, list[str]]:
-    """Fold all journals of a run; return the fold and what could not be read."""
+    """Fold all journals of a run in order of time; return the fold and what could not be read.
+
+    The order matters: the end of the run closes the steps of child processes that are open by then.
+    """
     fold = RunFold()
-    problems: list[str] = []
-    for path in (RunPaths(run_dir).journal, *worker_journals(run_dir)):
-        tail = JournalTail(path)
-        for event in tail.read():
-            fold.apply(event)
-        if tail.bad_lines:
-            problems.append(f"{path.name}: {tail.bad_lines} lines are damaged and were skipped")
-        if tail.torn:
-            problems.append(f"{path.name}: the last line is incomplete and was ignored")
-    return fold, problems
+    tails = [JournalTail(path) for path in (RunPaths(run_dir).journal, *worker_journals(run_dir))]
+    for event in heapq.merge(*(tail.events() for tail in tails), key=_event_time):
+        fold.apply(event)
+    return fold, [problem for tail in tails for problem in _problems_of(tail)]
 
 
-def load_run(run_dir: Path) -> LoadedRun:
+def _problems_of(tail: JournalTail) -> Iterator[str]:
+    name = tail.path.name
+    if tail.bad_lines:
+        yield f"{name}: {_lines(tail.bad_lines)} damaged and left out"
+    if tail.unknown:
+        yield f"{name}: {_lines(tail.unknown)} of a kind that this version does not know"
+    if tail.torn:
+        yield f"{name}: the last line is incomplete and was ignored"
+
+
+def _lines(count: int) -> str:
+    return "1 line is" if count == 1 else f"{count} lines are"
+
+
+def last_sign_ns(run_dir: Path, fold: RunFold) -> int:
+    """Return when a run last gave a sign of life, Unix nanoseconds: its last event or sample."""
+    times = [
+        _last_event_ns(path) for path in (RunPaths(run_dir).journal, *worker_journals(run_dir))
+    ]
+    sample = last_snapshot(RunPaths(run_dir).telemetry)
+    if sample is not None:
+        times.append(sample.timestamp_ms * 1_000_000)
+    started = fold.started.time_unix_nano if fold.started is not None else 0
+    return max(started, *times)
+
+
+def _last_event_ns(path: Path) -> int:
+    for line in last_lines(path, _TAIL):
+        event = read_event(line)
+        if event is not None:
+            return event.time_unix_nano
+    return 0
+
+
+def closing_event(run_dir: Path, fold: RunFold) -> RunRecovered:
+    """Return the event that closes a run whose process is gone; it is the caller's to write.
+
+    The run ended when it last gave a sign of life, as far as anybody can tell.
+    """
+    owner = read_owner(RunPaths(run_dir).lock)
+    who = f" (pid {owner.pid} on {owner.host})" if owner is not None else ""
+    ended = last_sign_ns(run_dir, fold)
+    started = fold.started
+    return RunRecovered(
+        time_unix_nano=ended,
+        trace_id=started.trace_id if started else None,
+        span_id=started.span_id if started else None,
+        status="failed",
+        result="error",
+        reason=f"{LOST}{who}",
+        duration_seconds=(ended - started.time_unix_nano) / NANOSECONDS if started else None,
+    )
+
+
+def load_run(run_dir: Path, *, telemetry: bool = True) -> LoadedRun:
     """Read a run, whatever state it is in; nothing is written.
 
     A run whose process is gone without a closing event is shown as `failed`.
+
+    Args:
+        run_dir: The run's directory.
+        telemetry: Whether samples are summarised; without, the figures of manifest.json are taken,
+            which may be a second old.
 
     Raises:
         UnreadableRun: The directory holds no run.
@@ -113,16 +172,36 @@ def load_run(run_dir: Path) -> LoadedRun:
         return LoadedRun(run_dir, written, _version_problem(written))
     fold, problems = fold_run(run_dir)
     if fold.started is None:
-        old = _old_format(run_dir)
+        old = read_old_run(run_dir)
         if old is None:
             raise UnreadableRun(f"{run_dir} holds no run: no readable start in manifest.jsonl")
         return LoadedRun(run_dir, old, [f"recorded by the original {OLD_FORMAT} tracker"])
-    figures = written.telemetry if written is not None else summarise(RunPaths(run_dir).telemetry)
+    if fold.status not in TERMINAL_RUN and owner_state(run_dir, time.time()) == "dead":
+        fold.apply(closing_event(run_dir, fold))
+        problems.append("the run was not closed; it is shown as failed")
+    figures = (
+        summarise(RunPaths(run_dir).telemetry)
+        if telemetry
+        else (written.telemetry if written is not None else {})
+    )
     cost = written.self_cost if written is not None else None
-    record = fold.record(telemetry=figures, self_cost=cost)
-    if record.status == "running" and owner_state(run_dir, time.time()) == "dead":
-        _mark_lost(record)
+    try:
+        record = fold.record(telemetry=figures, self_cost=cost)
+    except (ValueError, OverflowError, OSError) as error:  # a time that no calendar has
+        raise UnreadableRun(f"{run_dir} cannot be read: {error}") from error
     return LoadedRun(run_dir, record, problems)
+
+
+def unreadable_record(run_dir: Path, reason: str) -> PipelineRunRecord:
+    """Return what a list shows of a run directory that holds no readable run."""
+    alive = owner_state(run_dir, time.time()) == "alive"
+    return PipelineRunRecord(
+        run_id=run_dir.name,
+        pipeline="--",
+        status="pending" if alive else "failed",
+        status_reason=reason,
+        artifact_dir=str(run_dir),
+    )
 
 
 def _written_record(run_dir: Path) -> PipelineRunRecord | None:
@@ -151,48 +230,15 @@ def _version_problem(record: PipelineRunRecord) -> list[str]:
     return [f"written by a newer version (schema {record.schema_version}); parts may be missing"]
 
 
-def _mark_lost(record: PipelineRunRecord) -> None:
-    record.status = "failed"
-    record.status_reason = LOST
-    for entry in record.steps:
-        if entry.status == "running":
-            entry.status = "failed"
-    record.summary.running_steps = []
-
-
-_OLD_STATUS: Final[dict[object, RunStatus]] = {
-    "pending": "pending",
-    "running": "running",
-    "completed": "completed",
-    "failed": "failed",
-    "cancelled": "cancelled",
-}
-
-
-def _old_format(run_dir: Path) -> PipelineRunRecord | None:
-    """Return a record of the original tracker, whose journal repeats the whole run each time."""
-    last: dict[str, Any] | None = None
-    for raw in iter_raw(RunPaths(run_dir).journal):
-        if "event" not in raw and isinstance(raw.get("run_id"), str):
-            last = raw
-    if last is None:
-        return None
-    steps: list[StepExecutionEntry] = []
-    snapshots: list[object] = last.get("steps") or []
-    for raw in snapshots:
-        try:
-            steps.append(msgspec.convert(raw, StepExecutionEntry))
-        except msgspec.ValidationError:
-            continue
-    status = _OLD_STATUS.get(last.get("status"), "failed")
-    created, completed = last.get("created_at"), last.get("completed_at")
-    return PipelineRunRecord(
-        run_id=run_dir.name,
-        pipeline=OLD_FORMAT,
-        tags=[OLD_FORMAT],
-        status=status,
-        created_at=created if isinstance(created, str) else None,
-        completed_at=completed if isinstance(completed, str) else None,
-        artifact_dir=str(run_dir),
-        steps=steps,
-    )
+__all__ = [
+    "LOST",
+    "OLD_FORMAT",
+    "LoadedRun",
+    "UnreadableRun",
+    "closing_event",
+    "fold_run",
+    "last_sign_ns",
+    "load_run",
+    "unreadable_record",
+    "worker_journals",
+]

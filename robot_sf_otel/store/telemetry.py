@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from robot_sf_otel.manifest.codec import decode_snapshot, encode_snapshot
 from robot_sf_otel.manifest.statistics import TelemetrySummary
-from robot_sf_otel.store.journal import iter_lines
+from robot_sf_otel.store.lines import iter_lines, last_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,11 +18,16 @@ if TYPE_CHECKING:
     from robot_sf_otel.manifest.schema import FieldSummary, TelemetrySnapshot
 
 _TAIL: Final = 256 * 1024
-_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class TelemetryWriter:
-    """Appends samples; a sample that cannot be written is lost and counted. Never raises."""
+    """Appends samples; a sample that cannot be written is lost and counted. Never raises.
+
+    Attributes:
+        bytes_written: Bytes that the file took.
+        samples_lost: Samples that it did not take, or not whole.
+    """
 
     def __init__(self, path: Path, *, on_fault: Callable[[str, Exception], None]) -> None:
         """Open nothing yet."""
@@ -28,51 +35,74 @@ class TelemetryWriter:
         self._on_fault = on_fault
         self._fd: int | None = None
         self._torn = False
+        self._closed = False
         self.bytes_written = 0
         self.samples_lost = 0
 
     def append(self, snapshot: TelemetrySnapshot) -> None:
         """Write a sample with one system call, unsynced."""
+        if self._closed:
+            self.samples_lost += 1
+            return
         try:
-            if self._fd is None:
-                self._fd = os.open(self._path, _FLAGS, 0o666)
             line = encode_snapshot(snapshot)
+            fd = self._opened()
             if self._torn:
                 line = b"\n" + line
-            written = os.write(self._fd, line)
-            self._torn = written < len(line)
+            written = os.write(fd, line)
             self.bytes_written += written
-        except (OSError, ValueError) as error:
+            self._torn = written < len(line)
+            if self._torn:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))  # noqa: TRY301 - a short write is the disk's way to say so
+        except Exception as error:  # noqa: BLE001 - the pipeline goes on whatever a sample holds
             self.samples_lost += 1
-            self._on_fault("telemetry.jsonl", error)
+            if isinstance(error, OSError) and error.errno in {errno.EBADF, errno.ESTALE}:
+                self._fd = None  # somebody closed it; the number may be another file's by now
+            with suppress(Exception):
+                self._on_fault("telemetry.jsonl", error)
+
+    def _opened(self) -> int:
+        if self._fd is None:
+            fd = os.open(self._path, _FLAGS, 0o666)
+            size = os.fstat(fd).st_size
+            # A sample that an earlier process left unfinished must not swallow our first one.
+            self._torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
+            self._fd = fd
+        return self._fd
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; later samples are lost."""
+        self._closed = True
         fd, self._fd = self._fd, None
         if fd is not None:
-            os.close(fd)
+            with suppress(OSError):
+                os.close(fd)
 
     abandon = close
+
+
+def _decoded(line: bytes) -> TelemetrySnapshot | None:
+    try:
+        return decode_snapshot(line)
+    except ValueError:  # invalid UTF-8
+        return None
 
 
 def iter_snapshots(path: Path) -> Iterator[TelemetrySnapshot]:
     """Yield the samples of a file; bad lines are skipped, a missing file has none."""
     for line in iter_lines(path):
-        snapshot = decode_snapshot(line)
+        snapshot = _decoded(line)
         if snapshot is not None:
             yield snapshot
 
 
 def last_snapshot(path: Path) -> TelemetrySnapshot | None:
     """Return the last sample, reading the end of the file only."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL))
-            lines = file.read().split(b"\n")
-    except OSError:
-        return None
-    return next((s for line in reversed(lines) if (s := decode_snapshot(line)) is not None), None)
+    for line in last_lines(path, _TAIL):
+        snapshot = _decoded(line)
+        if snapshot is not None:
+            return snapshot
+    return None
 
 
 def summarise(path: Path) -> dict[str, FieldSummary]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from dataclasses import dataclass, replace
@@ -65,12 +66,14 @@ class HostSensor:
 
 def usable_cpus() -> float:
     """Return how many CPUs this process may use: affinity, and the quota of its container."""
-    try:
-        count = len(os.sched_getaffinity(0))
-    except (AttributeError, OSError):  # macOS has no affinity
-        count = os.cpu_count() or 1
-    quota = _CGROUP.cpu_limit() if sys.platform == "linux" else None
-    return float(count) if quota is None else min(float(count), quota)
+    count = float(os.cpu_count() or 1)
+    if sys.platform != "linux":
+        return count
+    with contextlib.suppress(OSError):
+        # Of the main thread: the one that asks may be pinned elsewhere.
+        count = float(len(os.sched_getaffinity(os.getpid())))
+    quota = _CGROUP.cpu_limit()
+    return count if quota is None else min(count, quota)
 
 
 class LinuxHost:

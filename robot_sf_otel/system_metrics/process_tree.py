@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from robot_sf_otel import environment_variables as env
+from robot_sf_otel.environment_variables import RUN_DIR
 from robot_sf_otel.system_metrics.linux_processes import LinuxProcesses
 from robot_sf_otel.system_metrics.process_accounting import Ledger, ProcessReading, Totals
 from robot_sf_otel.system_metrics.psutil_processes import OwnProcess, PsutilProcesses
@@ -87,7 +87,7 @@ class ProcessTree:
         root_pid: int | None = None,
         *,
         processes: Processes | None = None,
-        environ: Callable[[], str | None] = lambda: os.environ.get(env.RUN_DIR),
+        environ: Callable[[], str | None] = lambda: os.environ.get(RUN_DIR),
     ) -> None:
         self._root_pid = os.getpid() if root_pid is None else root_pid
         self._environ = environ
@@ -147,7 +147,7 @@ class ProcessTree:
 
     def _marker(self) -> bytes | None:
         directory = self._environ()
-        return None if not directory else f"{env.RUN_DIR}=".encode() + os.fsencode(directory)
+        return None if not directory else f"{RUN_DIR}=".encode() + os.fsencode(directory)
 
     def _raise_to(self, totals: Totals) -> None:
         """Counters never go down, even if a process stops telling what it told before."""

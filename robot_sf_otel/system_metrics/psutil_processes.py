@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from robot_sf_otel.system_metrics.process_accounting import ProcessReading
 
@@ -133,13 +133,12 @@ class PsutilProcesses:
         parent = process.ppid()
         if not full:
             return ProcessReading(parent, cpu, reaped)
-        read = write = None
+        read: int | None = None
+        write: int | None = None
         try:
-            counters = process.io_counters()
+            counters: Any = getattr(process, "io_counters")()  # noqa: B009 - macOS has none
             read, write = counters.read_bytes, counters.write_bytes
-        except AttributeError:  # macOS
-            self._denied = True
-        except self._psutil.AccessDenied:
+        except (AttributeError, self._psutil.AccessDenied):
             self._denied = True
         return ProcessReading(
             parent, cpu, reaped, read, write, process.memory_info().rss, process.num_threads()

@@ -6,7 +6,7 @@ import resource
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from robot_sf_otel.manifest.schema import TelemetrySnapshot, Usage
 from robot_sf_otel.system_metrics.cgroup import CgroupSensor
@@ -14,6 +14,17 @@ from robot_sf_otel.system_metrics.host import HostSensor, usable_cpus
 from robot_sf_otel.system_metrics.process_tree import ProcessTree
 
 MIB: Final = 1024 * 1024
+
+
+class _Counters(NamedTuple):
+    """What only grows, at one moment; rates are differences of two of these."""
+
+    time: float
+    cpu_seconds: float | None
+    read_bytes: int | None
+    write_bytes: int | None
+    periods: int | None
+    throttled_periods: int | None
 
 
 class StepBill:
@@ -47,7 +58,7 @@ class SystemSensors:
         self._host = HostSensor()
         self._cgroup = CgroupSensor()
         self._lock = threading.Lock()
-        self._last_cpu: tuple[float, float] | None = None
+        self._before: _Counters | None = None
         self._notes: str | None = None
         self.last: dict[str, float] = {}
 
@@ -74,12 +85,22 @@ class SystemSensors:
         host = self._host.read()
         limits = self._cgroup.read()
         cpus = usable_cpus()
-        cores = None
-        if tree.cpu_seconds is not None:
-            if self._last_cpu is not None and now > self._last_cpu[0]:
-                cores = max(0.0, tree.cpu_seconds - self._last_cpu[1]) / (now - self._last_cpu[0])
-            self._last_cpu = (now, tree.cpu_seconds)
+        counters = _Counters(
+            now,
+            tree.cpu_seconds,
+            tree.read_bytes,
+            tree.write_bytes,
+            limits.cpu_periods,
+            limits.cpu_throttled_periods,
+        )
+        before, self._before = self._before or counters, counters
+        cores = _rate(before.cpu_seconds, counters.cpu_seconds, now - before.time)
         share = min(1.0, cores / cpus) if cores is not None and cpus else None
+        throttled = _rate(
+            before.throttled_periods,
+            counters.throttled_periods,
+            (counters.periods or 0) - (before.periods or 0),
+        )
         snapshot = TelemetrySnapshot(
             timestamp_ms=self._now_ms(),
             cpu_percent_process=_rounded(share * 100) if share is not None else None,
@@ -89,6 +110,16 @@ class SystemSensors:
             memory_limit_mb=_mib(limits.memory_limit_bytes),
             memory_available_mb=_mib(host.memory_available_bytes),
             swap_used_mb=_mib(host.swap_used_bytes),
+            disk_read_mb_s=_mib(_rate(before.read_bytes, counters.read_bytes, now - before.time)),
+            disk_write_mb_s=_mib(
+                _rate(before.write_bytes, counters.write_bytes, now - before.time)
+            ),
+            cpu_pressure=_rounded(host.cpu_pressure_percent),
+            io_pressure=_rounded(host.io_pressure_percent),
+            memory_pressure=_rounded(host.memory_pressure_percent),
+            cpu_throttled_percent=None
+            if throttled is None
+            else _rounded(min(100.0, throttled * 100)),
             process_count=tree.process_count,
             thread_count=tree.thread_count,
             notes=self._changed_notes([*tree.notes, *host.notes, *limits.notes]),
@@ -117,7 +148,14 @@ class SystemSensors:
         return text or "all sensors read again"
 
 
-def _mib(value: int | None) -> float | None:
+def _rate(before: float | None, now: float | None, by: float) -> float | None:
+    """Return the growth of a counter by each unit of `by`, None where it cannot be told."""
+    if before is None or now is None or by <= 0:
+        return None
+    return max(0.0, now - before) / by
+
+
+def _mib(value: float | None) -> float | None:
     return None if value is None else round(value / MIB, 3)
 
 

@@ -20,13 +20,15 @@ SKIPPED = [
     for block in blocks(page.read_text(encoding="utf-8"))
     if block.skip is not None
 ]
-_PAGE_SECONDS = 300
+_PAGE_SECONDS = 240
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("page", [pytest.param(p, id=str(p.relative_to(ROOT))) for p in PAGES])
 def test_the_code_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
     here = Path(sys.executable).parent
+    # The README's commands begin with .venv/bin/, as they do for who has just installed.
+    (tmp_path / ".venv").symlink_to(sys.prefix)
     env = {**os.environ, "PATH": f"{here}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1"}
     env.pop("COLUMNS", None)
     done = subprocess.run(

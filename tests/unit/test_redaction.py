@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import string
 import time
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -148,6 +150,22 @@ INNOCENT_NAMES = [
 ]
 
 
+class Frozen(Mapping[str, object]):
+    """A mapping that can be in a set."""
+
+    def __getitem__(self, name: str) -> object:
+        return {"lr": 1}[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["lr"])
+
+    def __len__(self) -> int:
+        return 1
+
+    def __hash__(self) -> int:
+        return 1
+
+
 @pytest.fixture(scope="module")
 def redactor() -> Redactor:
     return Redactor()
@@ -256,6 +274,7 @@ def test_ordinary_text_is_left_as_it_is(redactor: Redactor, text: str) -> None:
         ("https://a.b/c?page=2&key=abc", f"https://a.b/c?page=2&key={MASK}"),
         ("https://a.b/c?sv=1&sig=a%2Fb&x=1", f"https://a.b/c?sv=1&sig={MASK}&x=1"),
         ("https://a.b/?X-Amz-Signature=0f&x=1", f"https://a.b/?X-Amz-Signature={MASK}&x=1"),
+        ("api_key=token=abc next", f"api_key={MASK} next"),
         ("password=hunter2 next", f"password={MASK} next"),
         ("password: hunter2", f"password: {MASK}"),
         ("db_password = 'two words' x", f"db_password = '{MASK}' x"),
@@ -289,7 +308,7 @@ def test_a_private_key_without_its_end_is_masked_to_the_end_of_the_text(
 
 
 def test_containers_are_masked_at_any_depth(redactor: Redactor) -> None:
-    params = {
+    params: dict[Any, Any] = {
         "lr": 0.1,
         "logger": {"wandb": {"api_key": "abc", "project": "x"}},
         "hosts": [{"name": "a", "password": "b"}, ("c", {"token": "d"})],
@@ -299,7 +318,7 @@ def test_containers_are_masked_at_any_depth(redactor: Redactor) -> None:
         3: "three",
     }
 
-    assert redactor.mapping(params) == {  # type: ignore[arg-type]  # users have such keys
+    assert redactor.mapping(params) == {
         "lr": 0.1,
         "logger": {"wandb": {"api_key": MASK, "project": "x"}},
         "hosts": [{"name": "a", "password": MASK}, ("c", {"token": MASK})],
@@ -328,6 +347,7 @@ def test_a_container_that_holds_itself_ends(redactor: Redactor) -> None:
 def test_a_set_of_what_cannot_be_in_a_set_becomes_a_list(redactor: Redactor) -> None:
     assert redactor.value("x", frozenset({(1, 2)})) == frozenset({(1, 2)})
     assert redactor.value("api_key", {b"a"}) == {MASK}
+    assert redactor.value("x", {Frozen()}) == [{"lr": 1}]
 
 
 def test_an_object_under_a_secret_name_is_masked_and_elsewhere_kept(redactor: Redactor) -> None:

@@ -4,12 +4,15 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from robot_sf_otel import current_run, current_step, pipeline, step, track
 from robot_sf_otel.testing import CapturedRuns, FakeClock, capture_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -114,7 +117,7 @@ def test_step_run_again_is_a_second_attempt(runs: CapturedRuns) -> None:
             raise OSError
 
     with pipeline("p", steps=[flaky]):
-        with pytest.raises(OSError, match="^$"):
+        with pytest.raises(OSError, match=r"^$"):
             flaky(True)  # noqa: FBT003
         flaky(False)  # noqa: FBT003
     entries = [(e.step_id, e.attempt, e.status) for e in runs.record.steps]
@@ -216,7 +219,7 @@ def test_track_drives_the_progress_and_inner_loops_do_not(runs: CapturedRuns) ->
         for _ in track(range(3), unit="epochs"):
             for _ in track(range(10)):
                 pass
-        assert (this.total, this.unit) == (3, "epochs")  # type: ignore[attr-defined] # pyright: ignore
+        assert (this.total, this.unit) == (3, "epochs")
         for _ in track(iter(range(2)), total=2):
             pass
     progress = runs.record.steps[0].progress
@@ -263,7 +266,7 @@ def test_plain_thread_belongs_to_the_only_run_and_step(runs: CapturedRuns) -> No
         thread = threading.Thread(target=lambda: current_step().advance(5))
         thread.start()
         thread.join()
-        assert this.done == 5  # type: ignore[attr-defined] # pyright: ignore
+        assert this.done == 5
 
 
 def test_step_in_a_plain_thread_belongs_to_the_runs_trace(runs: CapturedRuns) -> None:

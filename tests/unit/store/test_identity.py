@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -132,6 +133,49 @@ def test_without_a_start_time_a_running_process_of_that_number_proves_nothing() 
 
 def test_without_a_start_time_a_number_that_no_process_has_is_dead() -> None:
     assert is_alive(replace(process_identity(), start_time=None, pid=2**22 + 7)) is False
+
+
+def test_a_process_that_is_hidden_from_this_user_cannot_be_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With hidepid its files are not there, but a signal would be refused."""
+
+    def refuse(pid: int, number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+
+    assert is_alive(replace(process_identity(), pid=2**22 + 7)) is None
+
+
+def test_a_process_can_be_there_without_procfs(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = process_identity()
+
+    def no_file(path: Path) -> bytes:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_bytes", no_file)
+
+    assert is_alive(mine) is None
+
+
+def test_without_procfs_there_is_neither_boot_nor_namespace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_file(path: Path, encoding: str = "") -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", no_file)
+    monkeypatch.setattr(Path, "readlink", no_file)
+
+    assert identity._linux_boot_id.__wrapped__() is None
+    assert identity.pid_namespace() is None
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="where the library has these functions")
+def test_without_the_calls_of_darwin_a_process_is_there_and_no_more_is_known() -> None:
+    assert identity._darwin_incarnation(os.getpid()) == (True, None)
+    assert identity._darwin_boot_id() is None
 
 
 def test_a_name_with_spaces_and_parentheses_does_not_shift_the_fields() -> None:

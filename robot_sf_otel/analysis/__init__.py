@@ -1,0 +1,1 @@
+"""Pure functions over records: what can be concluded from what was recorded."""

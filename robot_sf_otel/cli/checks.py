@@ -1,0 +1,272 @@
+"""The checks of `doctor`: each looks at one thing and fails alone."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any, Final, Literal, TextIO
+
+from robot_sf_otel import config
+from robot_sf_otel import environment_variables as env
+from robot_sf_otel.cli import checks_disk
+from robot_sf_otel.manifest.formats import mebibytes, number
+
+State = Literal["ok", "info", "warning", "problem"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What one check found; `problem` is something essential."""
+
+    name: str
+    state: State
+    detail: str
+    remedy: str | None = None
+
+
+_LEAST_PYTHON: Final = (3, 11)
+_LEAST_OTEL: Final = (1, 43)
+_PACKAGES: Final = (
+    "robot-sf-otel",
+    "opentelemetry-api",
+    "opentelemetry-sdk",
+    "opentelemetry-semantic-conventions",
+    "msgspec",
+    "loguru",
+    "typer",
+    "rich",
+)
+_REINSTALL: Final = "pip install --force-reinstall robot-sf-otel"
+_CONNECT_SECONDS: Final = 1.0
+
+
+def run_checks(roots: Sequence[Path], environ: Mapping[str, str], stderr: TextIO) -> list[Check]:
+    """Return the results of all checks; one that crashes is a warning of its own.
+
+    Args:
+        roots: Artifact roots.
+        environ: The environment.
+        stderr: Where a run would show its progress.
+    """
+    suites: list[tuple[str, Callable[[], Iterator[Check]]]] = [
+        ("Python", _python),
+        ("packages", _packages),
+        ("settings", lambda: _settings(environ)),
+        *((f"artifact root {root}", lambda root=root: _disk(root)) for root in roots),
+        ("CPU and memory", _limits),
+        ("sensors", _sensors),
+        ("GPU", lambda: _gpu(environ)),
+        ("OTLP", lambda: _otlp(environ)),
+        ("terminal", lambda: _terminal(stderr, environ)),
+        ("watchdog", _watchdog),
+        ("clock", _clock),
+    ]
+    found: list[Check] = []
+    for name, suite in suites:
+        try:
+            found.extend(suite())
+        except Exception as error:  # noqa: BLE001 - one check must not hide the others
+            text = f"the check itself failed: {type(error).__name__}: {error}"
+            found.append(Check(name, "warning", text))
+    return found
+
+
+def _python() -> Iterator[Check]:
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    detail = f"{version} on {sys.platform}, {sys.executable}"
+    if sys.version_info >= _LEAST_PYTHON:
+        yield Check("Python", "ok", detail)
+    else:
+        yield Check("Python", "problem", detail, "install Python 3.11 or later")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _packages() -> Iterator[Check]:
+    versions = {name: _version(name) for name in _PACKAGES}
+    if missing := [name for name, version in versions.items() if version is None]:
+        yield Check("packages", "problem", f"missing: {', '.join(missing)}", _REINSTALL)
+    else:
+        shown = ", ".join(f"{name} {version}" for name, version in versions.items())
+        yield Check("packages", "ok", shown)
+    sdk = versions["opentelemetry-sdk"]
+    if sdk is not None and tuple(int(part) for part in sdk.split(".")[:2]) < _LEAST_OTEL:
+        yield Check(
+            "OpenTelemetry",
+            "problem",
+            f"SDK {sdk} is older than 1.43",
+            "pip install -U opentelemetry-api opentelemetry-sdk",
+        )
+    recorders = metadata.entry_points(group="robot_sf_otel_recorder")
+    if recorders:
+        yield Check("recorder", "ok", ", ".join(point.name for point in recorders))
+    else:
+        yield Check("recorder", "problem", "no recorder is installed", _REINSTALL)
+
+
+def _settings(environ: Mapping[str, str]) -> Iterator[Check]:
+    ignored: list[str] = []
+    settled = config.resolve(config.Arguments(), environ, ignored.append)
+    switched = config.switched(environ, ignored.append)
+    for text in ignored:
+        yield Check("settings", "warning", text, "correct the variable or unset it")
+    detail = f"interval {number(settled.interval)} s, console {settled.console}"
+    if switched is False:
+        name = env.ENABLED if environ.get(env.ENABLED) else env.OTEL_SDK_DISABLED
+        yield Check(
+            "settings",
+            "warning",
+            f"telemetry is switched off by {name}={environ.get(name)}: nothing is recorded",
+            f"unset {name}",
+        )
+    elif switched:
+        yield Check("settings", "ok", f"switched on by the environment; {detail}")
+    else:
+        yield Check("settings", "ok", f"on where the code calls configure(); {detail}")
+
+
+def _disk(root: Path) -> Iterator[Check]:
+    for name, state, detail, remedy in checks_disk.examine(root):
+        yield Check(name, state, detail, remedy)
+
+
+def _limits() -> Iterator[Check]:
+    from robot_sf_otel.system_metrics.cgroup import CgroupSensor
+    from robot_sf_otel.system_metrics.host import usable_cpus
+
+    limits = CgroupSensor().read()
+    cpus = usable_cpus()
+    detail = f"{number(cpus)} of {os.cpu_count() or '--'} usable"
+    if limits.cpu_limit is not None:
+        detail += f", container limit {number(limits.cpu_limit)}"
+    yield Check("CPUs", "ok", detail)
+    if limits.memory_limit_bytes is not None:
+        limit = mebibytes(limits.memory_limit_bytes / 2**20)
+        yield Check("memory limit", "ok", f"{limit} by cgroup")
+    else:
+        reason = f" ({'; '.join(limits.notes)})" if limits.notes else ""
+        yield Check("memory limit", "info", f"none by cgroup{reason}: the host's memory counts")
+
+
+def _sensors() -> Iterator[Check]:
+    version = _version("psutil")
+    if version is None:
+        yield Check(
+            "psutil",
+            "warning",
+            "missing: readings of the host and of other processes are unavailable",
+            "pip install psutil",
+        )
+    else:
+        yield Check("psutil", "ok", version)
+    if sys.platform == "linux" and not Path("/proc/pressure/cpu").exists():
+        yield Check("pressure (PSI)", "info", "unavailable: the kernel does not offer it")
+
+
+def _gpu(environ: Mapping[str, str]) -> Iterator[Check]:
+    try:
+        # It has no types and is not installed everywhere: an attribute is whatever it is.
+        pynvml: Any = import_module("pynvml")
+    except ImportError:
+        remedy = "for NVIDIA GPUs: pip install 'robot-sf-otel[gpu]'"
+        yield Check("GPU (NVML)", "info", "nvidia-ml-py is not installed", remedy)
+        return
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        yield Check("GPU (NVML)", "info", f"unavailable: {error}")
+        return
+    try:
+        count = int(pynvml.nvmlDeviceGetCount())
+    finally:
+        pynvml.nvmlShutdown()
+    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    limited = f", CUDA_VISIBLE_DEVICES={visible}" if visible is not None else ""
+    yield Check("GPU (NVML)", "ok", f"{count} devices{limited}")
+
+
+def _otlp(environ: Mapping[str, str]) -> Iterator[Check]:
+    version = _version("opentelemetry-exporter-otlp")
+    names = (
+        env.OTEL_EXPORTER_OTLP_ENDPOINT,
+        env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
+        env.OTEL_EXPORTER_OTLP_METRICS_ENDPOINT,
+    )
+    endpoints = {environ[name] for name in names if environ.get(name)}
+    if version is None:
+        remedy = "pip install 'robot-sf-otel[otlp]'"
+        if endpoints:
+            detail = "an endpoint is set, but the exporter is not installed: nothing is sent"
+            yield Check("OTLP", "warning", detail, remedy)
+        else:
+            yield Check("OTLP", "info", "not installed, and no endpoint is set", remedy)
+        return
+    if not endpoints:
+        yield Check("OTLP", "ok", f"exporter {version}; off: no endpoint is set")
+    for endpoint in sorted(endpoints):
+        yield _reach(endpoint)
+
+
+def _reach(endpoint: str) -> Check:
+    import socket
+    from urllib.parse import urlsplit
+
+    # Credentials in an address are nobody's business.
+    try:
+        parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
+        host, port = parts.hostname or "localhost", parts.port or 4317
+    except ValueError as error:
+        return Check("OTLP", "warning", f"the endpoint is no address: {error}", "correct it")
+    try:
+        socket.create_connection((host, port), _CONNECT_SECONDS).close()
+    except OSError as error:
+        remedy = "start the Collector; runs are recorded on disk all the same"
+        return Check("OTLP", "warning", f"nobody answers at {host}:{port}: {error}", remedy)
+    return Check("OTLP", "ok", f"{host}:{port} answers")
+
+
+def _terminal(stderr: TextIO, environ: Mapping[str, str]) -> Iterator[Check]:
+    from robot_sf_otel.report.terminal import Terminal
+
+    terminal = Terminal.of(stderr, environ)
+    if terminal is None:
+        yield Check("terminal", "info", "stderr is no capable terminal: progress comes as lines")
+        return
+    columns, lines = terminal.size()
+    traits = ["colour" if terminal.colour else "no colour (NO_COLOR)"]
+    traits.append("Unicode" if terminal.unicode else f"no Unicode ({stderr.encoding})")
+    detail = f"{columns}x{lines}, {', '.join(traits)}: progress is a live bar"
+    yield Check("terminal", "ok", detail)
+
+
+def _watchdog() -> Iterator[Check]:
+    if sys.platform == "darwin":
+        yield Check("watchdog", "ok", "kqueue")
+        return
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError) as error:
+        detail = f"pidfd_open is unavailable ({error}): a killed run is noticed by the next reader"
+        yield Check("watchdog", "warning", detail, "Linux 5.3 or later has it")
+        return
+    yield Check("watchdog", "ok", "pidfd_open works: a killed run is closed at once")
+
+
+def _clock() -> Iterator[Check]:
+    import time
+
+    resolution = time.get_clock_info("monotonic").resolution
+    year = time.gmtime().tm_year
+    if year < 2025:  # noqa: PLR2004 - before this package was written
+        yield Check("clock", "warning", f"it says that this is {year}", "set the machine's clock")
+        return
+    yield Check("clock", "ok", f"monotonic to {number(resolution * 1e9)} ns")

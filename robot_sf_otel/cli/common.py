@@ -1,0 +1,102 @@
+"""What commands share: where runs lie, which one is meant, and how an answer leaves."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from robot_sf_otel import environment_variables as env
+
+if TYPE_CHECKING:
+    from robot_sf_otel.report.page import Page
+    from robot_sf_otel.store.reader import LoadedRun
+
+RunArgument = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="A run id, a unique prefix, a path, or `latest`."),
+]
+LATEST = "latest"
+
+
+class TableFormat(StrEnum):
+    """For people, or for scripts."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class TextFormat(StrEnum):
+    """For people, or for scripts."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def artifact_roots(context: typer.Context) -> list[Path]:
+    """Return the artifact roots of this call: option, then environment, then `output`."""
+    settings: dict[str, list[Path]] = context.obj or {}
+    return settings.get("artifact_roots") or [Path(os.environ.get(env.ARTIFACT_ROOT) or "output")]
+
+
+def complain(message: str) -> None:
+    """Say something on stderr, in one line."""
+    from robot_sf_otel.manifest.formats import one_line
+
+    typer.echo(f"robot-sf-otel: {one_line(message)}", err=True)
+
+
+def fail(message: str) -> NoReturn:
+    """Say why it could not be done, and end with exit code 1.
+
+    Raises:
+        typer.Exit: Always.
+    """
+    complain(message)
+    raise typer.Exit(1)
+
+
+def load(context: typer.Context, text: str) -> LoadedRun:
+    """Return the run that is meant.
+
+    Raises:
+        typer.Exit: There is none, several are meant, or it cannot be read; stderr says which.
+    """
+    from robot_sf_otel.store.history import AmbiguousRun, RunNotFound, resolve_run
+    from robot_sf_otel.store.reader import UnreadableRun, load_run
+
+    try:
+        return load_run(resolve_run(artifact_roots(context), text))
+    except (RunNotFound, AmbiguousRun, UnreadableRun) as error:
+        fail(str(error))
+    except (OSError, ValueError) as error:
+        fail(f"{text}: {error}")
+
+
+def new_page() -> Page:
+    """Return a page for stdout."""
+    from robot_sf_otel.report.page import Page
+
+    return Page(sys.stdout)
+
+
+def write_json(value: object) -> None:
+    """Write a value as JSON to stdout, and nothing else."""
+    from robot_sf_otel.manifest.codec import encode_document
+
+    write_bytes(encode_document(value))
+
+
+def write_bytes(data: bytes) -> None:
+    """Write bytes to stdout as they are, whatever its encoding."""
+    sys.stdout.flush()
+    binary = getattr(sys.stdout, "buffer", None)
+    if binary is None:
+        sys.stdout.write(data.decode())
+    else:
+        binary.write(data)
+        binary.flush()

@@ -1,0 +1,240 @@
+"""`list`, `status`, `summary` (alias `show`) and `export`: runs for people and for scripts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from robot_sf_otel.cli.common import (
+    LATEST,
+    RunArgument,
+    TableFormat,
+    TextFormat,
+    artifact_roots,
+    complain,
+    fail,
+    load,
+    new_page,
+    write_bytes,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    from robot_sf_otel.store.reader import LoadedRun
+
+
+class Status(StrEnum):
+    """States of a run."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class SummaryFormat(StrEnum):
+    """Forms of a report."""
+
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+class ExportFormat(StrEnum):
+    """Forms of a report in a file."""
+
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+_SUFFIXES: Final = {".json": ExportFormat.JSON, ".md": ExportFormat.MARKDOWN}
+_TIME_HELP: Final = "RFC 3339, a date (local), or a span ago such as 24h or 7d."
+
+
+def list_runs(  # noqa: PLR0917 - typer passes options by name
+    context: typer.Context,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Runs at most.")] = 20,
+    status: Annotated[Status | None, typer.Option("--status", help="Only in this state.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="T", help=f"Started at or after: {_TIME_HELP}")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="T", help=f"Started before: {_TIME_HELP}")
+    ] = None,
+    scenario: Annotated[
+        str | None,
+        typer.Option("--scenario", metavar="X", help="Identifier or file of a scenario."),
+    ] = None,
+    pipeline: Annotated[
+        str | None, typer.Option("--pipeline", metavar="P", help="Name of the pipeline.")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="H", help="Name of the host.")
+    ] = None,
+    tag: Annotated[str | None, typer.Option("--tag", metavar="T", help="A tag of the run.")] = None,
+    form: Annotated[
+        TableFormat, typer.Option("--format", help="JSON: one array of records without `steps`.")
+    ] = TableFormat.TABLE,
+) -> None:
+    """List runs, newest first."""
+    from robot_sf_otel.store.history import list_records
+
+    roots = artifact_roots(context)
+    now = datetime.now(UTC).astimezone()
+    records = list_records(
+        roots,
+        limit=limit,
+        status=status.value if status is not None else None,
+        since_ns=_time("--since", since, now),
+        until_ns=_time("--until", until, now),
+        scenario=scenario,
+        pipeline=pipeline,
+        host=host,
+        tag=tag,
+    )
+    if form is TableFormat.JSON:
+        write_json([_without_steps(record) for record in records])
+        return
+    if not records:
+        filters = (status, since, until, scenario, pipeline, host, tag)
+        which = "no such runs" if any(filters) else "no runs"
+        complain(f"{which} under {', '.join(str(root / 'run-tracker') for root in roots)}")
+        return
+    from robot_sf_otel.report.tables import add_runs
+
+    page = new_page()
+    add_runs(page, records, now)
+    page.write()
+
+
+def _time(option: str, text: str | None, now: datetime) -> int | None:
+    from robot_sf_otel.store.timespec import parse_since
+
+    if text is None:
+        return None
+    try:
+        return parse_since(text, now)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=f"'{option}'") from None
+
+
+def _without_steps(record: object) -> dict[str, Any]:
+    import msgspec
+
+    fields: dict[str, Any] = msgspec.to_builtins(record)
+    del fields["steps"]
+    return fields
+
+
+def status(
+    context: typer.Context,
+    run: RunArgument = LATEST,
+    form: Annotated[
+        TextFormat,
+        typer.Option("--format", help="JSON: the record with `latest_sample` and `problems`."),
+    ] = TextFormat.TEXT,
+) -> None:
+    """Show one look at a run.
+
+    Steps, progress, ETA with its band, the last telemetry sample and recommendations.
+    """
+    from robot_sf_otel.store.layout import RunPaths
+    from robot_sf_otel.store.telemetry import last_snapshot
+
+    found = load(context, run)
+    sample = last_snapshot(RunPaths(found.run_dir).telemetry)
+    if form is TextFormat.JSON:
+        import msgspec
+
+        fields: dict[str, Any] = msgspec.to_builtins(found.record)
+        write_json({**fields, "latest_sample": sample, "problems": found.problems})
+        return
+    from robot_sf_otel.report.status import add_status
+
+    page = new_page()
+    add_status(page, found.record, sample, found.problems, datetime.now(UTC))
+    page.write()
+
+
+def summary(
+    context: typer.Context,
+    run: RunArgument = LATEST,
+    form: Annotated[
+        SummaryFormat, typer.Option("--format", help="How it is written.")
+    ] = SummaryFormat.TEXT,
+) -> None:
+    """Show the report of a run."""
+    found = load(context, run)
+    if form is SummaryFormat.JSON:
+        _say_problems(found)
+        write_json(found.record)
+    elif form is SummaryFormat.MARKDOWN:
+        _say_problems(found)
+        write_bytes(_markdown(found, Path.cwd()))
+    else:
+        from robot_sf_otel.report.summary import add_summary
+
+        page = new_page()
+        add_summary(page, found.record, found.problems, datetime.now(UTC))
+        page.write()
+
+
+def export(
+    context: typer.Context,
+    output: Annotated[
+        Path, typer.Option("--output", metavar="PATH", help="The file to write.", dir_okay=True)
+    ],
+    run: RunArgument = LATEST,
+    form: Annotated[
+        ExportFormat | None,
+        typer.Option("--format", help="By default what the name ends with: .json or .md."),
+    ] = None,
+) -> None:
+    """Write the report of a run to a file."""
+    chosen = form or _SUFFIXES.get(output.suffix.lower())
+    if chosen is None:
+        raise typer.BadParameter(
+            f"{output.name!r} ends neither with .json nor with .md: say which one you want",
+            param_hint="'--format'",
+        )
+    found = load(context, run)
+    _say_problems(found)
+    if chosen is ExportFormat.JSON:
+        from robot_sf_otel.manifest.codec import encode_document
+
+        data = encode_document(found.record)
+    else:
+        data = _markdown(found, output.absolute().parent)
+    try:
+        output.write_bytes(data)
+    except OSError as error:
+        fail(f"cannot write {output}: {error.strerror or error}")
+    complain(f"wrote {output}")
+
+
+def _markdown(found: LoadedRun, lies_in: Path) -> bytes:
+    from robot_sf_otel.manifest.markdown import render_markdown
+
+    text = render_markdown(
+        found.record, run_dir=str(found.run_dir.absolute()), lies_in=str(lies_in.absolute())
+    )
+    return text.encode("utf-8", "replace")
+
+
+def _say_problems(found: LoadedRun) -> None:
+    for problem in found.problems:
+        complain(problem)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("list")(list_runs)
+    app.command("status")(status)
+    app.command("summary")(summary)
+    app.command("show", help="The same as `summary`.")(summary)
+    app.command("export")(export)

@@ -1,0 +1,64 @@
+"""What is known of the surroundings of a run, as label and value, for every report."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from robot_sf_otel.manifest.formats import number
+
+if TYPE_CHECKING:
+    from robot_sf_otel.manifest.schema import PipelineRunRecord
+
+
+def environment_facts(record: PipelineRunRecord) -> dict[str, Any]:
+    """Return commit, host, runtime, command and folders, in the order in which people ask."""
+    facts: dict[str, Any] = {}
+    if commit := record.vcs.get("commit"):
+        facts["commit"] = f"{commit}{' (with uncommitted changes)' if is_dirty(record) else ''}"
+    facts |= {name: item for name, item in record.vcs.items() if name not in {"commit", "dirty"}}
+    facts |= {f"host {name}": item for name, item in record.host.items()}
+    facts |= record.runtime
+    if record.argv:
+        facts["command"] = " ".join(record.argv)
+    facts["working directory"] = record.cwd
+    facts["run directory"] = record.artifact_dir
+    facts["started by"] = record.initiator
+    facts["trace id"] = record.trace_id
+    return {name.replace("_", " "): item for name, item in facts.items() if item is not None}
+
+
+def is_dirty(record: PipelineRunRecord) -> bool:
+    """Return whether the working copy had changes that were not committed."""
+    return bool(record.vcs.get("dirty"))
+
+
+def evidence_sentence(evidence: dict[str, Any]) -> str:
+    """Return `cpu_percent_process = 97.1 % (threshold 90 %)`, then whatever else was recorded."""
+    rest = dict(evidence)
+    parts: list[str] = []
+    if (metric := rest.pop("metric", None)) is not None:
+        unit = rest.pop("unit", None)
+        ending = f" {unit}" if unit else ""
+        text = f"{metric} = {value_phrase(rest.pop('value', None))}{ending}"
+        if (threshold := rest.pop("threshold", None)) is not None:
+            text += f" (threshold {value_phrase(threshold)}{ending})"
+        parts.append(text)
+    parts += [f"{name.replace('_', ' ')} {value_phrase(value)}" for name, value in rest.items()]
+    return ", ".join(parts)
+
+
+def value_phrase(value: object) -> str:
+    """Return a recorded value as text: strings as they are, numbers short, the rest as JSON."""
+    if isinstance(value, str):
+        return value
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return number(value)
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def exact_phrase(value: object) -> str:
+    """Return a parameter or metric as text, its numbers with all the digits that matter."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 10**15:
+        return str(int(value))
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,165 @@
+"""A file that is only ever appended to, with and without sync; what is known of its end."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+# macOS has the flag, but what it promises there is unclear: `fsync` is what the system documents.
+_DSYNC: Final[int] = 0 if sys.platform == "darwin" else getattr(os, "O_DSYNC", 0)
+_F_FULLFSYNC: Final[int | None] = getattr(fcntl, "F_FULLFSYNC", None)
+_MODE: Final = 0o666
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalStats:
+    """What writing a journal cost so far; times in seconds, None before the first sync."""
+
+    bytes_written: int = 0
+    slowest_sync_seconds: float | None = None
+    last_sync_seconds: float | None = None
+    events_dropped: int = 0
+    pending: int = 0
+
+
+class AppendingFile:
+    """Two descriptors of one file, the second of which syncs with each write.
+
+    Attributes:
+        size: Bytes in the file as far as this process wrote it.
+        torn: Whether the file ended within a line when it was opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open nothing yet."""
+        self._path = path
+        self._plain: int | None = None
+        self._synced: int | None = None
+        self._identity: tuple[int, int] | None = None
+        self.size = 0
+        self.torn = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a descriptor."""
+        return self._plain is not None
+
+    @property
+    def syncs_on_write(self) -> bool:
+        """Whether a write with `sync` is on disk when it returns."""
+        return self._synced is not None
+
+    def open(self) -> bool:
+        """Open the file if it is not; return whether that was done now.
+
+        Raises:
+            OSError: It cannot be opened.
+        """
+        if self._plain is not None:
+            return False
+        plain = os.open(self._path, _FLAGS, _MODE)
+        try:
+            status = os.fstat(plain)
+            self.size = status.st_size
+            self.torn = self.size > 0 and os.pread(plain, 1, self.size - 1) != b"\n"
+            synced = _open_synced(self._path)
+        except BaseException:
+            os.close(plain)
+            raise
+        self._identity = (status.st_dev, status.st_ino)
+        self._synced = synced
+        self._plain = plain
+        return True
+
+    def write(self, data: bytes, *, sync: bool) -> int:
+        """Append with one system call; return how many bytes were taken.
+
+        Raises:
+            OSError: Nothing could be written, or not synced.
+        """
+        fd = self._synced if sync and self._synced is not None else self._plain
+        if fd is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF), str(self._path))
+        written = os.write(fd, data)
+        self.size += written
+        return written
+
+    def sync(self, *, full: bool) -> None:
+        """Bring what was written to the disk; `full`: through its cache too, where that differs.
+
+        Raises:
+            OSError: That failed.
+        """
+        fd = self._plain
+        if fd is None:
+            return
+        if full and _F_FULLFSYNC is not None:
+            with suppress(OSError):  # not every file system has it
+                fcntl.fcntl(fd, _F_FULLFSYNC)
+                return
+        if sys.platform == "darwin":
+            os.fsync(fd)
+        else:
+            os.fdatasync(fd)
+
+    def written_since(self, start: int, data: bytes) -> int:
+        """Return how much of `data` follows `start`, after a write that was cut short.
+
+        A write can fail or be interrupted after the file has taken a part of it or all.
+        """
+        fd = self._plain
+        if fd is None:
+            return 0
+        try:
+            end = os.fstat(fd).st_size
+            there = os.pread(fd, len(data), start)
+        except OSError:
+            return 0
+        if end != start + len(there) or there != data[: len(there)]:
+            return 0  # somebody else wrote here: say it twice rather than lose it
+        self.size = end
+        return len(there)
+
+    def is_ours(self) -> bool:
+        """Return False if somebody closed the descriptors, or deleted or replaced the file."""
+        for fd in (self._plain, self._synced):
+            if fd is None:
+                continue
+            try:
+                status = os.fstat(fd)
+            except OSError:
+                return False
+            if (status.st_dev, status.st_ino) != self._identity or status.st_nlink == 0:
+                return False
+        return True
+
+    def close(self) -> None:
+        """Close the descriptors that are still of this file; those of others are left alone."""
+        plain, synced, self._plain, self._synced = self._plain, self._synced, None, None
+        for fd in (plain, synced):
+            if fd is None:
+                continue
+            with suppress(OSError):
+                status = os.fstat(fd)
+                if (status.st_dev, status.st_ino) == self._identity:
+                    os.close(fd)
+
+
+def _open_synced(path: Path) -> int | None:
+    if not _DSYNC:
+        return None
+    try:
+        return os.open(path, _FLAGS | _DSYNC, _MODE)
+    except OSError as error:
+        if error.errno in {errno.EINVAL, errno.ENOTSUP}:
+            return None
+        raise

@@ -1,0 +1,115 @@
+"""Lines of an append-only file: read as they come, whole ones only, whatever is in between."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_LINE: Final = 16 * 1024 * 1024
+"""Bytes beyond which a line is skipped: no event is that long, and memory stays bounded."""
+_CHUNK: Final = 1024 * 1024
+_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+def open_for_reading(path: Path) -> int | None:
+    """Return a descriptor of a regular file, None where there is none; a pipe does not block.
+
+    The caller closes it.
+    """
+    try:
+        fd = os.open(path, _FLAGS)
+    except (OSError, ValueError):
+        return None
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    return None
+
+
+class LineTail:
+    """The complete lines that a file has gained since they were last read.
+
+    Attributes:
+        oversized: Lines that were skipped because they are longer than `MAX_LINE`.
+        torn: Whether the file did not end in a newline when it was last read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Begin at the start; the file need not exist yet."""
+        self.path = path
+        self.oversized = 0
+        self.torn = False
+        self._position = 0
+        self._skipping = False
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the complete lines that are new, without their newline; empty ones are left out.
+
+        The last line waits until its newline is there. NUL bytes around a line are taken off: a
+        power cut leaves them where blocks of the file were not written.
+        """
+        fd = open_for_reading(self.path)
+        if fd is None:
+            return
+        try:
+            yield from self._lines(fd)
+        finally:
+            os.close(fd)
+
+    def _lines(self, fd: int) -> Iterator[bytes]:
+        rest: list[bytes] = []
+        held = 0
+        while chunk := self._read(fd, self._position + held):
+            *complete, last = chunk.split(b"\n")
+            for part in complete:
+                line = b"".join([*rest, part]) if rest else part
+                rest, held = [], 0
+                self._position += len(line) + 1
+                skipped, self._skipping = self._skipping, False
+                if skipped:
+                    continue
+                line = line.strip(b"\0\r ")
+                if line:
+                    yield line
+            rest.append(last)
+            held += len(last)
+            if held > MAX_LINE or self._skipping:
+                self.oversized += not self._skipping
+                self._skipping = True
+                self._position += held
+                rest, held = [], 0
+        self.torn = self._skipping or bool(b"".join(rest).strip(b"\0\r "))
+
+    @staticmethod
+    def _read(fd: int, position: int) -> bytes:
+        try:
+            return os.pread(fd, _CHUNK, position)
+        except OSError:  # a bad sector, or a network file system that went away
+            return b""
+
+
+def iter_lines(path: Path) -> Iterator[bytes]:
+    """Yield the complete lines of a file without their newline; a missing file has none."""
+    yield from LineTail(path).lines()
+
+
+def last_lines(path: Path, limit: int) -> list[bytes]:
+    """Return the complete lines among the last `limit` bytes of a file, newest first."""
+    fd = open_for_reading(path)
+    if fd is None:
+        return []
+    try:
+        size = os.fstat(fd).st_size
+        start = max(0, size - limit)
+        lines = os.pread(fd, limit, start).split(b"\n")
+    except OSError:
+        return []
+    finally:
+        os.close(fd)
+    # What stands before the first newline began earlier, what follows the last one is torn.
+    return lines[(1 if start else 0) : -1][::-1]

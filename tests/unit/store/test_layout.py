@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robot_sf_otel.store.layout import RunPaths, create_run_dir, slug, worker_journal
+
+NOW = 1_767_225_600_000_000_000
+
+
+def test_generated_id_has_time_slug_and_six_hex_digits(tmp_path: Path) -> None:
+    run_dir = create_run_dir(tmp_path, pipeline="Imitation / PPO", now_ns=NOW)
+    assert re.fullmatch(r"20260101T000000Z-imitation-ppo-[0-9a-f]{6}", run_dir.name)
+    assert run_dir.parent == tmp_path / "run-tracker"
+
+
+def test_generated_id_that_exists_is_drawn_again(tmp_path: Path) -> None:
+    suffixes = iter(["aaaaaa", "aaaaaa", "bbbbbb"])
+    first = create_run_dir(tmp_path, pipeline="p", now_ns=NOW, suffix=lambda: next(suffixes))
+    second = create_run_dir(tmp_path, pipeline="p", now_ns=NOW, suffix=lambda: next(suffixes))
+    assert (first.name[-6:], second.name[-6:]) == ("aaaaaa", "bbbbbb")
+
+
+def test_given_name_that_exists_gets_a_number(tmp_path: Path) -> None:
+    made = [create_run_dir(tmp_path, pipeline="p", now_ns=NOW, name="nightly") for _ in range(3)]
+    assert [run.name for run in made] == ["nightly", "nightly-2", "nightly-3"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../up",
+        "a/b",
+        "a\\b",
+        ".hidden",
+        "",
+        " ",
+        "a\nb",
+        "a\x1b[31m",
+        "x" * 10_000,
+        "-rf",
+        "latest",
+        "a\u202eb",
+    ],
+)
+def test_name_that_could_leave_the_tree_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="run name"):
+        create_run_dir(tmp_path, pipeline="p", now_ns=NOW, name=name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_artifact_root_that_is_a_file_is_an_error_and_not_a_loop(tmp_path: Path) -> None:
+    (tmp_path / "run-tracker").write_text("")
+    with pytest.raises(OSError, match="run-tracker"):
+        create_run_dir(tmp_path, pipeline="p", now_ns=NOW)
+
+
+@given(st.text(max_size=300))
+def test_slug_is_always_a_safe_file_name(name: str) -> None:
+    made = slug(name)
+    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", made)
+    assert len(made) <= 60
+
+
+def test_worker_journals_never_share_a_name() -> None:
+    made = {worker_journal(Path("run"), "Host/../x", 7) for _ in range(50)}
+    assert len(made) == 50
+    assert all(re.fullmatch(r"host-x-7-[0-9a-f]{6}\.jsonl", path.name) for path in made)
+    assert {path.parent for path in made} == {RunPaths(Path("run")).workers}
