@@ -68,11 +68,12 @@ def configure(
         artifact_root: Folder that holds `run-tracker/`; `output` by default.
         run_name: Directory name of the run instead of a generated one.
         interval: Seconds between telemetry samples, at least 0.1; 1.0 by default.
-        gpu: `auto` or `off`.
+        gpu: `auto` or `off`; reserved, GPUs are not read yet.
         console: Progress on stderr: `auto`, `lines` or `off`.
-        watchdog: Whether a small process closes the record of a killed run.
-        on_finish: Command run when a run has ended.
-        rules: TOML file with thresholds of the recommendation rules.
+        watchdog: Whether a small process closes the record of a killed run; reserved, there is
+            none yet.
+        on_finish: Command run when a run has ended; gets the run directory and the status.
+        rules: TOML file with thresholds of the recommendation rules; reserved, there are none yet.
         redact: Extra regular expression of names whose values are masked.
         tracer_provider: Provider to use instead of the global one.
         meter_provider: Provider to use instead of the global one.
@@ -111,7 +112,7 @@ def _configure(
 
     obtained = providers.obtain(tracer_provider, meter_provider, environ)
     if _installed.providers is not None:
-        obtained.owned = _installed.providers.owned or obtained.owned
+        obtained.owned = [*_installed.providers.owned, *obtained.owned]
     recorder = _recorder(config)
     redact = Redactor(config.redact)
     runtime = Runtime(
@@ -231,8 +232,11 @@ def _at_exit() -> None:
     """Close what is still open when the interpreter ends, as far as it is known how it ended."""
     error: BaseException | None = getattr(sys, "last_value", None)
     _close_runs(error, "the interpreter exited without finish()")
-    if _installed.providers is not None:
-        _installed.providers.shutdown()
+    with guard.shielded("exit"):
+        if _installed.observer is not None:
+            _installed.observer.stop()  # a signal that it deals with ends the process here
+        if _installed.providers is not None:
+            _installed.providers.shutdown()
 
 
 def _close_runs(error: BaseException | None, reason: str) -> None:

@@ -18,19 +18,22 @@ INTERVAL: Final = "ROBOT_SF_OTEL_INTERVAL"
 """Seconds between telemetry samples, at least 0.1. Default: `1.0`."""
 
 GPU: Final = "ROBOT_SF_OTEL_GPU"
-"""`auto` or `off`. Default: `auto`."""
+"""`auto` or `off`. Default: `auto`. Reserved: GPUs are not read yet."""
 
 CONSOLE: Final = "ROBOT_SF_OTEL_CONSOLE"
 """Progress on stderr: `auto`, `lines` or `off`. Default: `auto`."""
 
 WATCHDOG: Final = "ROBOT_SF_OTEL_WATCHDOG"
-"""Whether a small process closes the record of a killed run. Default: `true`."""
+"""Whether a small process closes the record of a killed run. Default: `true`. Reserved: there is no
+such process yet; whoever reads the run recognises that it is dead."""
 
 ON_FINISH: Final = "ROBOT_SF_OTEL_ON_FINISH"
-"""Command run when a run has ended. Default: unset."""
+"""Command run when a run has ended; gets the run directory and the status as last two arguments.
+Default: unset."""
 
 RULES: Final = "ROBOT_SF_OTEL_RULES"
-"""TOML file with thresholds of the recommendation rules. Default: unset."""
+"""TOML file with thresholds of the recommendation rules. Default: unset. Reserved: there are no
+rules yet."""
 
 REDACT: Final = "ROBOT_SF_OTEL_REDACT"
 """Extra regular expression of names whose values are masked. Default: unset."""

@@ -38,11 +38,20 @@ def warn_once(key: str, message: str) -> bool:
     return True
 
 
+def take_as_said(key: str) -> None:
+    """Let `warn_once` keep quiet about `key`: its cause has been named already."""
+    _seen.add(key)
+
+
 def fault(where: str, error: BaseException) -> None:
-    """Count a fault of telemetry and log it the first time that its place and kind come."""
+    """Count a fault of telemetry and log it the first time that its place or its cause come."""
     text = f"{type(error).__name__}: {error}"
     _faults[where, text] += 1
-    warn_once(f"{where}:{type(error).__name__}", f"telemetry: {where} failed, going on: {text}")
+    place = f"{where}:{type(error).__name__}"
+    if text in _seen:  # one cause fails many places in turn
+        _seen.add(place)
+    elif warn_once(place, f"telemetry: {where} failed, going on: {text}"):
+        _seen.add(text)
 
 
 def storage_fault(where: str, error: BaseException) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,6 +18,8 @@ from robot_sf_otel.signals import SIGNUM, Termination
 from robot_sf_otel.system_metrics.monitor import Monitor
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from robot_sf_otel.config import Config
     from robot_sf_otel.instrument.live_run import LiveRun
     from robot_sf_otel.instrument.runtime import Console
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 
 FACTS_SECONDS: Final = 1.0
 """How long the end of a run waits for the facts of its environment."""
+
+_commands: Final[list[subprocess.Popen[bytes]]] = []
+"""Commands of `on_finish` that may still run, kept so that they are reaped."""
 
 Facts = Callable[[], Mapping[str, Mapping[str, Any]]]
 
@@ -85,15 +92,15 @@ class RunObserver:
             thread.join(FACTS_SECONDS)
         self._sample(run)
 
-    def run_closed(self, run: LiveRun) -> None:
+    def run_closed(self, run: LiveRun, status: str) -> None:
         """Let go of a run; without live runs the thread ends and SIGTERM is given back."""
         self._samples.pop(run.run_id, None)
+        if self._config.on_finish:
+            with guard.shielded("on_finish"):
+                start_on_finish(self._config.on_finish, run.run_dir, status)
         if context.process.live_runs or threading.current_thread().name == "robot-sf-otel-monitor":
             return
-        with guard.shielded("signal handler"):
-            self._termination.restore()
-        self._monitor.stop()
-        self._monitor = self._new_monitor()
+        self.stop()
 
     def step_began(self) -> None:
         """Start the thread in a child process, whose progress has to be written."""
@@ -141,8 +148,11 @@ class RunObserver:
         return self._sensors
 
     def stop(self) -> None:
-        """End the thread and give SIGTERM back."""
-        self._termination.restore()
+        """Give SIGTERM back and end the thread; where the former fails, somebody must obey it."""
+        with guard.shielded("signal handler"):
+            self._termination.restore()
+        if self._termination.installed:
+            return
         self._monitor.stop()
         self._monitor = self._new_monitor()
 
@@ -179,14 +189,32 @@ class RunObserver:
         if not self._termination.is_default or signum != SIGNUM:
             return
         _note_interruption("SIGTERM")
-        child_process.forward(signum)
         for run in list(context.process.live_runs):
             if run.owner:
                 with guard.shielded("run end"):
                     run.conclude(Outcome("cancelled", "cancellation", reason="SIGTERM"))
         with suppress(Exception):
             self._flush()
+        # Last: the pipeline goes on when its child has ended, and could end this process first.
+        child_process.forward(signum)
         self._termination.die()
+
+
+def start_on_finish(command: str, run_dir: Path, status: str) -> None:
+    """Start the operator's command for a run that has ended, and do not wait for it.
+
+    Raises:
+        OSError: It cannot be started.
+        ValueError: It cannot be split into words.
+    """
+    _commands[:] = [started for started in _commands if started.poll() is None]
+    _commands.append(
+        subprocess.Popen(
+            [*shlex.split(command), str(run_dir), status],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # it goes on when this process is ended by a signal
+        )
+    )
 
 
 def _note_interruption(name: str) -> None:

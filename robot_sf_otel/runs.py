@@ -294,6 +294,7 @@ def append_telemetry(
     for snapshot in checked:
         writer.append(snapshot)
     writer.close()
+    producer.samples_added(run_dir)
     if failures:
         raise failures[0]
     return len(checked)

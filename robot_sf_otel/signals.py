@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any, Final
 
 from robot_sf_otel import guard
+from robot_sf_otel.instrument import child_process
 
 SIGNUM: Final = signal.SIGTERM
 Handler = Callable[[int, FrameType | None], Any]
@@ -71,6 +72,7 @@ class Termination:
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         self._note("SIGTERM")
         if callable(self._previous):
+            child_process.forward(signum)
             self._previous(signum, frame)
         else:
             self._wake(signum)
@@ -89,5 +91,10 @@ class Termination:
 
     @property
     def is_default(self) -> bool:
-        """Whether the application left SIGTERM alone."""
-        return self._installed and self._previous is signal.SIG_DFL
+        """Whether the application left SIGTERM alone; known once it was taken over."""
+        return self._previous is signal.SIG_DFL
+
+    @property
+    def installed(self) -> bool:
+        """Whether SIGTERM is still ours: only the main thread can give it back."""
+        return self._installed

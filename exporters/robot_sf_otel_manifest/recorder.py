@@ -80,9 +80,12 @@ class OwnerRecorder:
             )
 
     def _acquire(self) -> None:
-        if self._created and self._lock is None:
-            with guard.shielded("run.lock"):
-                self._lock = RunLock.acquire(self._paths.lock)
+        if not self._created or self._lock is not None:
+            return
+        try:
+            self._lock = RunLock.acquire(self._paths.lock)
+        except OSError as error:
+            guard.storage_fault("run.lock", error)
 
     @property
     def run_id(self) -> str:
@@ -127,7 +130,7 @@ class OwnerRecorder:
     def refresh(self, cost: SelfCost) -> None:
         """Retry what failed, fold what came, and write the derived files if they are due."""
         now = time.monotonic()
-        if not self._created and now >= self._next_try:
+        if self._lock is None and now >= self._next_try:
             self._next_try = now + DIRECTORY_RETRY_SECONDS
             self._retry_directory()
         self._journal.flush()
@@ -140,11 +143,12 @@ class OwnerRecorder:
                 self._write_derived()
 
     def _retry_directory(self) -> None:
-        try:
-            self.run_dir.mkdir(parents=True)
-        except OSError:
-            return
-        self._created = True
+        if not self._created:
+            try:
+                self.run_dir.mkdir(parents=True)
+            except OSError:
+                return
+            self._created = True
         self._acquire()
 
     def _take_in(self) -> None:
@@ -228,8 +232,10 @@ class WorkerRecorder:
         """Append events to this process's journal. Never raises."""
         if self._journal is None:
             path = worker_journal(self.run_dir, socket.gethostname(), os.getpid())
-            with guard.shielded("worker journal"):
+            try:
                 path.parent.mkdir(exist_ok=True)
+            except OSError as error:
+                guard.storage_fault("worker journal", error)
             self._journal = JournalWriter(path, on_fault=guard.storage_fault)
         self._journal.append(*events, sync=sync)
 

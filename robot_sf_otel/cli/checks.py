@@ -55,6 +55,7 @@ def run_checks(roots: Sequence[Path], environ: Mapping[str, str], stderr: TextIO
     suites: list[tuple[str, Callable[[], Iterator[Check]]]] = [
         ("Python", _python),
         ("packages", _packages),
+        ("working directory", _working_directory),
         ("settings", lambda: _settings(environ)),
         *((f"artifact root {root}", lambda root=root: _disk(root)) for root in roots),
         ("CPU and memory", _limits),
@@ -111,6 +112,14 @@ def _packages() -> Iterator[Check]:
         yield Check("recorder", "ok", ", ".join(point.name for point in recorders))
     else:
         yield Check("recorder", "problem", "no recorder is installed", _REINSTALL)
+
+
+def _working_directory() -> Iterator[Check]:
+    try:
+        Path.cwd()
+    except OSError as error:
+        detail = f"unavailable ({error.strerror}): relative paths lead nowhere"
+        yield Check("working directory", "problem", detail, "cd to a folder that exists")
 
 
 def _settings(environ: Mapping[str, str]) -> Iterator[Check]:

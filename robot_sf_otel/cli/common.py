@@ -84,6 +84,18 @@ def new_page() -> Page:
     return Page(sys.stdout)
 
 
+def show(page: Page) -> None:
+    """Write a page to stdout.
+
+    Raises:
+        typer.Exit: Nobody reads it any more (`| head`).
+    """
+    try:
+        page.write()
+    except BrokenPipeError:
+        _nobody_reads()
+
+
 def write_json(value: object) -> None:
     """Write a value as JSON to stdout, and nothing else."""
     from robot_sf_otel.manifest.codec import encode_document
@@ -92,11 +104,30 @@ def write_json(value: object) -> None:
 
 
 def write_bytes(data: bytes) -> None:
-    """Write bytes to stdout as they are, whatever its encoding."""
-    sys.stdout.flush()
+    """Write bytes to stdout as they are, whatever its encoding.
+
+    Raises:
+        typer.Exit: Nobody reads them any more.
+    """
     binary = getattr(sys.stdout, "buffer", None)
-    if binary is None:
-        sys.stdout.write(data.decode())
-    else:
-        binary.write(data)
-        binary.flush()
+    try:
+        sys.stdout.flush()
+        if binary is None:
+            sys.stdout.write(data.decode())
+        else:
+            binary.write(data)
+            binary.flush()
+    except BrokenPipeError:
+        _nobody_reads()
+
+
+def _nobody_reads() -> NoReturn:
+    """End quietly, and let nothing be written to that pipe when the interpreter ends.
+
+    Raises:
+        typer.Exit: Always.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    raise typer.Exit(0)

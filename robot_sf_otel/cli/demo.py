@@ -15,6 +15,9 @@ from robot_sf_otel.environment_variables import ARTIFACT_ROOT
 if TYPE_CHECKING:
     from robot_sf_otel.demo.pipeline import DemoResult
 
+HISTORY: Final = 20
+"""Earlier runs that a run of the demo is compared with, at most."""
+
 # The matrices of the demo are so small that several threads a process only get in each other's
 # way, 12 % on two cores. NumPy's libraries read these when they are loaded, in workers too.
 ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -46,7 +49,37 @@ def demo(
         result = run_demo(quick=quick, scenario=scenario, seed=seed)
     except DemoError as error:
         fail(str(error))
-    typer.echo(f"\n{result.comparison.to_markdown()}\n{where_to_look(result)}")
+    parts = (result.comparison.to_markdown(), beside_earlier_runs(result), where_to_look(result))
+    typer.echo("\n" + "\n".join(part for part in parts if part))
+
+
+def beside_earlier_runs(result: DemoResult) -> str:
+    """Return the duration of each step beside the earlier runs; nothing where there are none."""
+    from robot_sf_otel.analysis.durations import beside_history
+    from robot_sf_otel.manifest.formats import UNKNOWN, duration
+    from robot_sf_otel.store.history import list_loaded
+    from robot_sf_otel.store.reader import UnreadableRun, load_run
+
+    if result.run_dir is None:
+        return ""
+    try:
+        record = load_run(result.run_dir, telemetry=False).record
+    except (UnreadableRun, OSError):
+        return ""  # a record that could not be written takes nothing from what was learned
+    earlier = list_loaded([result.run_dir.parent.parent], limit=HISTORY, pipeline=record.pipeline)
+    rows = beside_history(record, [run.record for run in earlier])
+    runs = max((row.earlier_runs for row in rows), default=0)
+    if runs == 0:
+        return ""
+    lines = [f"step durations                    this run   median of {runs} earlier"]
+    for row in rows:
+        before = duration(row.earlier_median)
+        change = ""
+        if row.seconds is not None and row.earlier_median:
+            change = f"{row.seconds / row.earlier_median - 1:+.0%}"
+        now = UNKNOWN if row.seconds is None else duration(row.seconds)
+        lines.append(f"  {row.title:<28}{now:>12}{before:>14}  {change}".rstrip())
+    return "\n".join([*lines, ""])
 
 
 def where_to_look(result: DemoResult) -> str:

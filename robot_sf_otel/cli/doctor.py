@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from robot_sf_otel.cli.common import TextFormat, artifact_roots, new_page, write_json
+from robot_sf_otel.cli.common import TextFormat, artifact_roots, new_page, show, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,7 @@ def _show(checks: Sequence[Check]) -> None:
     warnings = sum(check.state == "warning" for check in checks)
     page.line()
     page.line(f"{problems} problems, {warnings} warnings")
-    page.write()
+    show(page)
 
 
 def register(app: typer.Typer) -> None:

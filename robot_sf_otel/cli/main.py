@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 it could not be done, 2 usage. Errors of users are one lin
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
@@ -91,12 +90,8 @@ def run_command(arguments: list[str] | None = None) -> int:
     command: Any = typer.main.get_command(app)
     try:
         code = command.main(args=arguments, prog_name=NAME, standalone_mode=False)
-        sys.stdout.flush()
     except (typer.Abort, KeyboardInterrupt):
         return _INTERRUPTED
-    except BrokenPipeError:
-        _forget_stdout()
-        return _DONE
     except Exception as error:
         message = getattr(error, "format_message", None)
         if message is None:
@@ -105,13 +100,6 @@ def run_command(arguments: list[str] | None = None) -> int:
         complain(message().replace(": Value error, ", ": "))
         return int(getattr(error, "exit_code", _FAILED))
     return code if isinstance(code, int) else _DONE
-
-
-def _forget_stdout() -> None:
-    """Let nothing be written at exit to a pipe that nobody reads any more (`| head`)."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
 
 
 if __name__ == "__main__":

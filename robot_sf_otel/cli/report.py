@@ -19,6 +19,7 @@ from robot_sf_otel.cli.common import (
     fail,
     load,
     new_page,
+    show,
     write_bytes,
     write_json,
 )
@@ -109,7 +110,7 @@ def list_runs(  # noqa: PLR0917 - typer passes options by name
 
     page = new_page()
     add_runs(page, records, now)
-    page.write()
+    show(page)
 
 
 def _time(option: str, text: str | None, now: datetime) -> int | None:
@@ -158,7 +159,7 @@ def status(
 
     page = new_page()
     add_status(page, found.record, sample, found.problems, datetime.now(UTC))
-    page.write()
+    show(page)
 
 
 def summary(
@@ -181,7 +182,7 @@ def summary(
 
         page = new_page()
         add_summary(page, found.record, found.problems, datetime.now(UTC))
-        page.write()
+        show(page)
 
 
 def export(

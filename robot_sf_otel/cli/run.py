@@ -82,7 +82,8 @@ def track_run(
     configure(artifact_root=artifact_root, run_name=name)
     runtime = context.process.runtime
     if runtime is None:  # switched off by the environment
-        return forwarder.supervise(argv)
+        with forwarder:
+            return forwarder.supervise(argv)
     if context.process.live_runs:
         return track_step(shown, None, argv, artifact_root)
     from robot_sf_otel.instrument.opening import open_run
@@ -161,8 +162,12 @@ class Forwarder:
 
     def _handle(self, signum: int, _: FrameType | None) -> None:
         self.received = signal.Signals(signum).name
-        if self._child is not None and not (signum == signal.SIGINT and _in_foreground()):
-            self._child.send_signal(signum)
+        self._hand_on()
+
+    def _hand_on(self) -> None:
+        told = self.received == signal.SIGINT.name and _in_foreground()
+        if self._child is not None and self.received is not None and not told:
+            self._child.send_signal(signal.Signals[self.received])
 
     def supervise(self, argv: Sequence[str]) -> int:
         """Run the command to its end.
@@ -177,6 +182,7 @@ class Forwarder:
         except OSError as error:
             sys.stderr.write(f"robot-sf-otel: {argv[0]}: {error.strerror}\n")
             return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
+        self._hand_on()  # a signal that came before there was anybody to tell
         code = self._child.wait()
         if code >= 0:
             return code

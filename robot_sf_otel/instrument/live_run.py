@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import functools
 import os
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -70,6 +71,7 @@ class LiveRun:
         self.trace_id: str = trace.format_trace_id(span.get_span_context().trace_id)
         self.adoptable = adoptable
         self.ended = False
+        self._concluding = threading.Lock()
         self.interrupted_by: str | None = None
         self.capture_cpu_seconds = 0.0
         self.started = runtime.clock.monotonic()
@@ -280,8 +282,18 @@ class LiveRun:
 
     def conclude(self, outcome: Outcome, error: BaseException | None = None) -> None:
         """Close the record and the span, once; also from the monitor thread after a signal."""
-        if self.ended:
+        if self.ended or not self._concluding.acquire(blocking=False):
             return
+        try:
+            self._conclude(outcome, error)
+        except Exception:
+            self._let_go()
+            raise
+        except BaseException:  # Ctrl-C came in between: the end of the interpreter tries again
+            self._concluding.release()
+            raise
+
+    def _conclude(self, outcome: Outcome, error: BaseException | None) -> None:
         now_ns = self.runtime.clock.time_ns()
         for step in self.running_steps():
             left = outcome if outcome.status == "cancelled" else ABANDONED
@@ -317,15 +329,19 @@ class LiveRun:
             self.span.set_attribute(semconv.PIPELINE_RESULT, outcome.result)
             spans.mark_error(self.span, outcome, error)
             self.span.end()
-        if self in context.process.live_runs:
-            context.process.live_runs.remove(self)
-        published.close(self)
+        self._let_go()
         self._recorder.close()
         if observer is not None:
-            observer.run_closed(self)
+            observer.run_closed(self, outcome.status)
         self.runtime.console.run_finished(
             outcome.status, duration, self.run_dir / "manifest.md", outcome.reason
         )
+
+    def _let_go(self) -> None:
+        self.ended = True
+        if self in context.process.live_runs:
+            context.process.live_runs.remove(self)
+        published.close(self)
 
     def record(self, *events: e.Event) -> None:
         """Append events to the journal unless the run has ended."""

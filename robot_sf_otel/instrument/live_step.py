@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from robot_sf_otel.instrument.live_run import LiveRun
     from robot_sf_otel.instrument.runtime import Runtime
 
+OUTSIDE_RUN: Final = "step-outside-run"
+"""Key of the warning that a step belongs to no run."""
 MAX_METRICS: Final = 200
 """Metric names kept for one step; more would make every sample a page long."""
 
@@ -324,7 +326,7 @@ def begin_step(runtime: Runtime, spec: StepSpec) -> StepHandle:
         run = context.live_run()
         if run is None:
             guard.warn_once(
-                "step-outside-run",
+                OUTSIDE_RUN,
                 f"step {spec.step_id!r} runs outside any run: it becomes a span and is not "
                 "recorded; open a run with @pipeline or `with pipeline(...)`",
             )

@@ -17,7 +17,7 @@ from robot_sf_otel import guard, semconv
 from robot_sf_otel.instrument import context, spans
 from robot_sf_otel.instrument.child_process import published
 from robot_sf_otel.instrument.live_run import LiveRun, plan_step
-from robot_sf_otel.instrument.live_step import begin_step
+from robot_sf_otel.instrument.live_step import OUTSIDE_RUN, begin_step
 from robot_sf_otel.instrument.pipeline import (
     INERT_RUN,
     FinalStatus,
@@ -76,6 +76,7 @@ def begin_pipeline(runtime: Runtime, spec: PipelineSpec) -> RunHandle:
         if enclosing.adoptable and not enclosing.parent_is_step and not enclosing.running_steps():
             return _adopt(runtime, enclosing, spec)
         return cast("RunHandle", NestedPipeline(runtime, enclosing, spec.name))
+    guard.take_as_said(OUTSIDE_RUN)
     return INERT_RUN
 
 

@@ -251,8 +251,8 @@ class Observer(Protocol):
         """Return what the monitor and the capture cost the run so far."""
         ...
 
-    def run_closed(self, run: LiveRun) -> None:
-        """Let go of a run."""
+    def run_closed(self, run: LiveRun, status: str) -> None:
+        """Let go of a run that ended with `status`."""
         ...
 
     def step_began(self) -> None:

@@ -25,7 +25,7 @@ MAX_TEXT: Final = 10_000
 """Characters kept of one recorded string; what was cut is said at its end."""
 
 _encoder: Final = msgspec.json.Encoder()
-_event_decoder: Final = msgspec.json.Decoder(Event)
+_event_decoder: Final[msgspec.json.Decoder[Event]] = msgspec.json.Decoder(Event)
 _raw_decoder: Final = msgspec.json.Decoder(dict[str, Any])
 _snapshot_decoder: Final = msgspec.json.Decoder(TelemetrySnapshot)
 

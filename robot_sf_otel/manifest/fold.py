@@ -255,8 +255,8 @@ class RunFold:
         for run in sorted(self._executions.values(), key=lambda run: run.started_ns):
             if not self._is_top_level(run):
                 continue
-            skip = self._skips.get(run.step_id)
-            if skip is None or run.started_ns > skip.time_unix_nano:
+            earlier = self._skips.get(run.step_id)
+            if earlier is None or run.started_ns > earlier.time_unix_nano:
                 plan.add(run.step_id, run.display_name)
             if run.status == "skipped":
                 plan.skip(run.step_id, run.skip_reason)

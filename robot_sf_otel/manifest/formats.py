@@ -155,6 +155,10 @@ TELEMETRY_FIELDS: Final[dict[str, tuple[str, Callable[[float | None], str]]]] = 
 """Label and formatter of each telemetry field; the units are those of `TelemetrySnapshot`."""
 
 
+PROGRESS_FIELDS: Final = frozenset({"progress_done", "progress_total"})
+"""Telemetry fields whose statistics over a run say nothing."""
+
+
 def telemetry_label(name: str) -> str:
     """Return what people call a telemetry field; an unknown one keeps its name."""
     return TELEMETRY_FIELDS[name][0] if name in TELEMETRY_FIELDS else name

@@ -5,11 +5,12 @@ Pure: a record goes in, text comes out. The first line is the verdict.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from robot_sf_otel.manifest.facts import environment_facts, evidence_sentence, is_dirty
 from robot_sf_otel.manifest.formats import (
+    PROGRESS_FIELDS,
     UNKNOWN,
     coarse_duration,
     duration,
@@ -44,6 +45,8 @@ from robot_sf_otel.manifest.schema import (
     RunStatus,
     StepExecutionEntry,
 )
+
+T = TypeVar("T")
 
 MAX_ROWS: Final = 300
 """Rows of one table; a longer one shows its two ends and says how many are left out."""
@@ -147,7 +150,11 @@ def _moment(timestamp: str) -> str:
 def _steps(record: PipelineRunRecord, links: Links) -> list[str]:
     if not record.steps:
         return []
-    rows = [_step_row(depth, step, links) for depth, step in outline(record.steps)]
+    first, left_out, last = _ends(outline(record.steps))
+    rows = [_step_row(depth, step, links) for depth, step in first]
+    if left_out:
+        rows.append(["…", f"{left_out:,} more in manifest.json"])
+    rows += [_step_row(depth, step, links) for depth, step in last]
     head = [
         "#:",
         "Step",
@@ -160,16 +167,22 @@ def _steps(record: PipelineRunRecord, links: Links) -> list[str]:
         "Peak memory:",
         "Artifacts",
     ]
-    return ["## Steps", "", *table(head, _cut(rows, len(head)))]
+    return ["## Steps", "", *table(head, rows)]
 
 
-def _cut(rows: list[list[str]], columns: int) -> list[list[str]]:
-    """Leave the middle of a very long table out, and say so in its place."""
+def _ends(rows: Sequence[T]) -> tuple[Sequence[T], int, Sequence[T]]:
+    """Return the beginning of a very long table, how many rows are left out, and its end."""
     if len(rows) <= MAX_ROWS:
-        return rows
+        return rows, 0, []
     half = MAX_ROWS // 2
-    note = ["…", f"{len(rows) - 2 * half:,} more in manifest.json", *[""] * (columns - 2)]
-    return [*rows[:half], note, *rows[-half:]]
+    return rows[:half], len(rows) - 2 * half, rows[-half:]
+
+
+def _cut(rows: list[list[str]]) -> list[list[str]]:
+    """Leave the middle of a very long table out, and say so in its place."""
+    first, left_out, last = _ends(rows)
+    note = [["…", f"{left_out:,} more in manifest.json"]] if left_out else []
+    return [*first, *note, *last]
 
 
 def _step_row(depth: int, step: StepExecutionEntry, links: Links) -> list[str]:
@@ -277,6 +290,7 @@ def _telemetry(record: PipelineRunRecord) -> list[str]:
             number(field.count),
         ]
         for name, field in record.telemetry.items()
+        if name not in PROGRESS_FIELDS
     ]
     if not rows:
         return ["## Telemetry", "", "unavailable", ""] if record.status != "pending" else []
@@ -297,7 +311,7 @@ def _artifacts(record: PipelineRunRecord, links: Links) -> list[str]:
         for artifact in record.artifacts
     ]
     head = ["Artifact", "Kind", "Size:", "Step"]
-    return ["## Artifacts", "", *table(head, _cut(rows, len(head)))]
+    return ["## Artifacts", "", *table(head, _cut(rows))]
 
 
 def _metrics(record: PipelineRunRecord) -> list[str]:
@@ -307,14 +321,14 @@ def _metrics(record: PipelineRunRecord) -> list[str]:
         for name, value in step.metrics.items()
     ]
     head = ["Step", "Metric", "Last value:"]
-    return ["## Metrics", "", *table(head, _cut(rows, len(head)))] if rows else []
+    return ["## Metrics", "", *table(head, _cut(rows))] if rows else []
 
 
 def _values(heading: str, values: dict[str, Any]) -> list[str]:
     if not values:
         return []
     rows = [[escape(name), value_text(value)] for name, value in values.items()]
-    return [f"## {heading}", "", *table(["Name", "Value"], _cut(rows, 2))]
+    return [f"## {heading}", "", *table(["Name", "Value"], _cut(rows))]
 
 
 def _environment(record: PipelineRunRecord) -> list[str]:

@@ -76,7 +76,10 @@ def add_status(
     tables.add_errors(page, record.steps, trace=False, limit=_ERRORS)
     tables.add_findings(page, "Recommendations", record.recommendations)
     tables.add_findings(page, "Anomalies", record.anomalies)
-    tables.add_sample(page, sample, now if record.status == "running" else None)
+    if record.status == "running" or not record.telemetry:
+        tables.add_sample(page, sample, now if record.status == "running" else None)
+    else:
+        tables.add_telemetry(page, record)
     add_problems(page, record, problems)
 
 

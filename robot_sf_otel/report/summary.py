@@ -11,8 +11,6 @@ from robot_sf_otel.manifest.formats import (
     number,
     percent,
     size,
-    telemetry_label,
-    telemetry_value,
 )
 from robot_sf_otel.report import tables
 from robot_sf_otel.report.page import Page, plain
@@ -51,7 +49,7 @@ def add_summary(
     tables.add_findings(page, "Recommendations", record.recommendations)
     tables.add_findings(page, "Anomalies", record.anomalies)
     _add_perf_tests(page, record)
-    _add_telemetry(page, record)
+    tables.add_telemetry(page, record)
     _add_artifacts(page, record)
     _add_metrics(page, record)
     _add_values(page, "Results", record.summary.custom)
@@ -77,23 +75,6 @@ def _add_perf_tests(page: Page, record: PipelineRunRecord) -> None:
         for test in record.perf_tests
     ]
     page.table(["TEST", "STATUS", "MEASURED:", "BASELINE:", "OF BASELINE:"], rows, wrap=0)
-
-
-def _add_telemetry(page: Page, record: PipelineRunRecord) -> None:
-    page.heading("Telemetry")
-    if not record.telemetry:
-        page.line("  unavailable")
-        return
-    rows = [
-        [
-            plain(telemetry_label(name), 60),
-            telemetry_value(name, field.mean),
-            telemetry_value(name, field.p95),
-            telemetry_value(name, field.maximum),
-        ]
-        for name, field in record.telemetry.items()
-    ]
-    page.table(["READING", "MEAN:", "95TH PERCENTILE:", "MAXIMUM:"], rows, wrap=0)
 
 
 def _add_artifacts(page: Page, record: PipelineRunRecord) -> None:

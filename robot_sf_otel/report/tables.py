@@ -9,6 +9,7 @@ from rich.text import Text
 
 from robot_sf_otel.manifest.facts import evidence_sentence, exact_phrase
 from robot_sf_otel.manifest.formats import (
+    PROGRESS_FIELDS,
     TELEMETRY_FIELDS,
     UNKNOWN,
     coarse_duration,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 _WIDE: Final = 110
 """Columns from which a table shows more than the essentials."""
 _INTERESTING: Final = frozenset({"failed", "running", "cancelled"})
+_WIDEST: Final = 150
+_NAME: Final = 20
 _CELL: Final = 60
 
 
@@ -94,10 +97,10 @@ def eta_text(eta: Eta) -> str:
 
 def add_runs(page: Page, records: Sequence[PipelineRunRecord], now: datetime) -> None:
     """Add a line for each run; a wide page shows pipeline, host and the reason of a failure."""
-    wide = page.width >= _WIDE
+    wide, widest = page.width >= _WIDE, page.width >= _WIDEST
     head = ["RUN", "STATUS", "STARTED", "DURATION:", "STEPS:"]
-    if wide:
-        head += ["PIPELINE", "HOST", "REASON"]
+    head += ["PIPELINE"] if wide else []
+    head += ["HOST", "REASON"] if widest else []
     rows: list[list[str | Text]] = []
     for record in records:
         summary = record.summary
@@ -109,15 +112,14 @@ def add_runs(page: Page, records: Sequence[PipelineRunRecord], now: datetime) ->
             f"{summary.steps_completed}/{summary.steps_total}",
         ]
         if wide:
+            row.append(plain(record.pipeline, _NAME))
+        if widest:
             reason = record.status_reason if record.status != "completed" else None
             host = record.host.get("hostname")
-            row += [
-                plain(record.pipeline, 24),
-                plain(host, 24) if host else UNKNOWN,
-                plain(reason or "", _CELL),
-            ]
+            row += [plain(host, _NAME) if host else UNKNOWN, plain(reason or "", _CELL)]
         rows.append(row)
-    page.table(head, rows, wrap=0)
+    # Ids are there to be copied: they wrap only where nothing else can.
+    page.table(head, rows, wrap=len(head) - 1 if widest else 0)
 
 
 def add_steps(
@@ -246,3 +248,22 @@ def add_sample(page: Page, sample: TelemetrySnapshot | None, now: datetime | Non
         page.table(["  READING", "LAST:"], rows, wrap=0)
     if sample.notes:
         page.bullet(Text(plain(sample.notes), "dim"))
+
+
+def add_telemetry(page: Page, record: PipelineRunRecord) -> None:
+    """Add mean, 95th percentile and maximum of each reading over the run."""
+    page.heading("Telemetry")
+    if not record.telemetry:
+        page.line("  unavailable")
+        return
+    rows = [
+        [
+            plain(telemetry_label(name), 60),
+            telemetry_value(name, field.mean),
+            telemetry_value(name, field.p95),
+            telemetry_value(name, field.maximum),
+        ]
+        for name, field in record.telemetry.items()
+        if name not in PROGRESS_FIELDS
+    ]
+    page.table(["READING", "MEAN:", "95TH PERCENTILE:", "MAXIMUM:"], rows, wrap=0)

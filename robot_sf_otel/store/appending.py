@@ -32,12 +32,7 @@ class JournalStats:
 
 
 class AppendingFile:
-    """Two descriptors of one file, the second of which syncs with each write.
-
-    Attributes:
-        size: Bytes in the file as far as this process wrote it.
-        torn: Whether the file ended within a line when it was opened.
-    """
+    """Two descriptors of one file, the second of which syncs with each write."""
 
     def __init__(self, path: Path) -> None:
         """Open nothing yet."""
@@ -45,8 +40,6 @@ class AppendingFile:
         self._plain: int | None = None
         self._synced: int | None = None
         self._identity: tuple[int, int] | None = None
-        self.size = 0
-        self.torn = False
 
     @property
     def is_open(self) -> bool:
@@ -58,19 +51,15 @@ class AppendingFile:
         """Whether a write with `sync` is on disk when it returns."""
         return self._synced is not None
 
-    def open(self) -> bool:
-        """Open the file if it is not; return whether that was done now.
+    def open(self) -> None:
+        """Open the file.
 
         Raises:
             OSError: It cannot be opened.
         """
-        if self._plain is not None:
-            return False
         plain = os.open(self._path, _FLAGS, _MODE)
         try:
             status = os.fstat(plain)
-            self.size = status.st_size
-            self.torn = self.size > 0 and os.pread(plain, 1, self.size - 1) != b"\n"
             synced = _open_synced(self._path)
         except BaseException:
             os.close(plain)
@@ -78,7 +67,27 @@ class AppendingFile:
         self._identity = (status.st_dev, status.st_ino)
         self._synced = synced
         self._plain = plain
-        return True
+
+    def size(self) -> int:
+        """Return how many bytes the file has.
+
+        Raises:
+            OSError: It is not open any more.
+        """
+        return os.fstat(self._descriptor()).st_size
+
+    def read(self, start: int, length: int) -> bytes:
+        """Return what stands at an offset.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        return os.pread(self._descriptor(), length, start)
+
+    def _descriptor(self) -> int:
+        if self._plain is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF), str(self._path))
+        return self._plain
 
     def write(self, data: bytes, *, sync: bool) -> int:
         """Append with one system call; return how many bytes were taken.
@@ -86,12 +95,8 @@ class AppendingFile:
         Raises:
             OSError: Nothing could be written, or not synced.
         """
-        fd = self._synced if sync and self._synced is not None else self._plain
-        if fd is None:
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF), str(self._path))
-        written = os.write(fd, data)
-        self.size += written
-        return written
+        fd = self._synced if sync and self._synced is not None else self._descriptor()
+        return os.write(fd, data)
 
     def sync(self, *, full: bool) -> None:
         """Bring what was written to the disk; `full`: through its cache too, where that differs.
@@ -110,24 +115,6 @@ class AppendingFile:
             os.fsync(fd)
         else:
             os.fdatasync(fd)
-
-    def written_since(self, start: int, data: bytes) -> int:
-        """Return how much of `data` follows `start`, after a write that was cut short.
-
-        A write can fail or be interrupted after the file has taken a part of it or all.
-        """
-        fd = self._plain
-        if fd is None:
-            return 0
-        try:
-            end = os.fstat(fd).st_size
-            there = os.pread(fd, len(data), start)
-        except OSError:
-            return 0
-        if end != start + len(there) or there != data[: len(there)]:
-            return 0  # somebody else wrote here: say it twice rather than lose it
-        self.size = end
-        return len(there)
 
     def is_ours(self) -> bool:
         """Return False if somebody closed the descriptors, or deleted or replaced the file."""

@@ -12,14 +12,15 @@ import errno
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from robot_sf_otel.manifest.codec import decode_event, decode_raw, encode_event
+from robot_sf_otel.manifest.codec import encode_event
 from robot_sf_otel.manifest.events import RunFinished, RunRecovered
 from robot_sf_otel.store.appending import AppendingFile, JournalStats
-from robot_sf_otel.store.lines import LineTail, iter_lines
+from robot_sf_otel.store.lines import iter_lines
+from robot_sf_otel.store.tail import JournalTail, iter_events, iter_raw, read_event
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,14 +42,15 @@ OnFault = Callable[[str, Exception], None]
 
 
 class _Batch:
-    """One caller's lines, and whether they have been written."""
+    """One caller's lines, where in the file they end, and whether they have been written."""
 
-    __slots__ = ("data", "done", "lines", "sync")
+    __slots__ = ("data", "done", "end", "lines", "sync")
 
     def __init__(self, data: bytes, lines: int, *, sync: bool) -> None:
         self.data = data
         self.lines = lines
         self.sync = sync
+        self.end: int | None = None
         self.done = False
 
 
@@ -81,8 +83,12 @@ class JournalWriter:
         self._file_in_use = threading.Lock()
         self._queue: deque[_Batch] = deque()
         self._file = AppendingFile(path)
-        self._start: int | None = None
-        self._head_written = 0
+        # Ctrl-C may come after any call: what was written is told by the size of the file, and
+        # each batch knows where it ends there, so that taking written ones out repeats nothing.
+        self._placed = False
+        self._certain = False
+        self._size = 0
+        self._end = 0
         self._busy = False
         self._failing: str | None = None
         self._failed_at = 0.0
@@ -195,7 +201,6 @@ class JournalWriter:
         if self._failing is not None and not force and waited < RETRY_SECONDS:
             return False, None
         try:
-            self._settle()
             while self._queue:
                 self._write_group()
         except OSError as error:
@@ -210,18 +215,31 @@ class JournalWriter:
         return True, None
 
     def _write_group(self) -> None:
-        if self._file.open():
-            # Perhaps another file than the one that took the first part of a line.
-            self._head_written = 0
-            if self._file.torn:
-                self._queue.appendleft(_Batch(b"\n", 0, sync=False))
+        """Write all that waits with one system call."""
+        if not self._file.is_open:
+            self._placed = False
+            self._file.open()
+        if not self._placed:
+            self._place()
+        if not self._certain:
+            self._settle()
+        self._take_out()
         group = [self._queue[index] for index in range(len(self._queue))]
-        data = b"".join([batch.data for batch in group])[self._head_written :]
+        for batch in group:
+            if batch.end is None:
+                batch.end = self._end = self._end + len(batch.data)
+        if not group:
+            return
+        data = b"".join([batch.data for batch in group])
+        data = data[len(data) - (self._end - self._size) :]
         sync = not self._background and any(batch.sync for batch in group)
         began = self._clock()
-        self._start = self._file.size
+        self._certain = False
         written = self._file.write(data, sync=sync)
-        self._took_out(written)
+        self._size += written
+        self._certain = True
+        self._bytes_written += written
+        self._take_out()
         if not sync:
             if self._unsynced_since is None:
                 self._unsynced_since = began
@@ -230,30 +248,45 @@ class JournalWriter:
             self._file.sync(full=False)
         self._took(self._clock() - began)
 
-    def _settle(self) -> None:
-        """Find out how much of a group was written that an error or Ctrl-C cut short."""
-        start, self._start = self._start, None
-        if start is None or not self._queue:
-            return
-        data = b"".join([self._queue[index].data for index in range(len(self._queue))])
-        self._start = start
-        self._took_out(self._file.written_since(start, data[self._head_written :]))
+    def _place(self) -> None:
+        """Let the queue begin at the end of the file, on a line of its own."""
+        size = self._file.size()
+        for index in range(len(self._queue)):
+            self._queue[index].end = None
+        if size and self._file.read(size - 1, 1) != b"\n":
+            self._queue.appendleft(_Batch(b"\n", 0, sync=False))
+        self._size = self._end = size
+        self._placed = self._certain = True
 
-    def _took_out(self, written: int) -> None:
-        """Take `written` bytes from the front of the queue."""
-        self._start = None
-        self._bytes_written += written
-        written += self._head_written
-        while self._queue and written >= len(self._queue[0].data):
-            batch = self._queue.popleft()
-            written -= len(batch.data)
-            batch.done = True
-        self._head_written = written
+    def _settle(self) -> None:
+        """Find out how much was written by a call that an error or Ctrl-C cut short.
+
+        A write can fail or be interrupted after the file has taken a part of the data or all.
+        """
+        size = self._file.size()
+        written = size - self._size
+        batches = [self._queue[index] for index in range(len(self._queue))]
+        data = b"".join([batch.data for batch in batches if batch.end is not None])
+        data = data[len(data) - (self._end - self._size) :]
+        if 0 <= written <= len(data) and self._file.read(self._size, written) == data[:written]:
+            self._bytes_written += written
+            self._size = size
+            self._certain = True
+        else:  # somebody else wrote here: say it twice rather than lose it
+            self._place()
+
+    def _take_out(self) -> None:
+        """Take out of the queue what is in the file."""
+        while self._queue:
+            end = self._queue[0].end
+            if end is None or end > self._size:
+                return
+            self._queue.popleft().done = True
 
     def _lost_file(self) -> None:
         """Somebody closed our descriptors or deleted the file: open it again the next time."""
+        self._placed = False
         self._file.close()
-        self._start = None
 
     def _sync_written(self, *, full: bool = False) -> None:
         """Sync outside the lock, so that nobody who appends waits for it."""
@@ -279,68 +312,6 @@ class JournalWriter:
     def _report(self, error: Exception) -> None:
         with suppress(Exception):
             self._on_fault("journal", error)
-
-
-def iter_raw(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a journal as plain dicts with all their fields; bad ones are skipped."""
-    for line in iter_lines(path):
-        raw = _raw(line)
-        if raw is not None:
-            yield raw
-
-
-def iter_events(path: Path) -> Iterator[Event]:
-    """Yield the events of a journal; lines that are torn, foreign or unknown are skipped."""
-    yield from JournalTail(path).events()
-
-
-def read_event(line: bytes) -> Event | None:
-    """Return the event of a line, or None where it is torn, foreign or unknown."""
-    try:
-        return decode_event(line)
-    except ValueError:  # invalid UTF-8
-        return None
-
-
-def _raw(line: bytes) -> dict[str, Any] | None:
-    try:
-        return decode_raw(line)
-    except ValueError:  # invalid UTF-8
-        return None
-
-
-class JournalTail(LineTail):
-    """Reads what was added to a journal since the last time.
-
-    Attributes:
-        damaged: Lines that hold no JSON object.
-        unknown: Lines that hold one that is no event which this version knows.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.damaged = 0
-        self.unknown = 0
-
-    @property
-    def bad_lines(self) -> int:
-        """Lines that could not be read at all."""
-        return self.damaged + self.oversized
-
-    def read(self) -> list[Event]:
-        """Return the events of the complete lines that are new."""
-        return list(self.events())
-
-    def events(self) -> Iterator[Event]:
-        """Yield the events of the complete lines that are new."""
-        for line in self.lines():
-            event = read_event(line)
-            if event is not None:
-                yield event
-            elif _raw(line) is None:
-                self.damaged += 1
-            else:
-                self.unknown += 1
 
 
 __all__ = [

@@ -13,6 +13,7 @@ from robot_sf_otel.store.journal import JournalWriter
 from robot_sf_otel.store.layout import RunPaths, worker_journal
 from robot_sf_otel.store.lock import RunLock, owner_state
 from robot_sf_otel.store.reader import load_run
+from robot_sf_otel.store.telemetry import summarise
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,6 +88,13 @@ def append(run_dir: Path, *changes: Event) -> None:
         _refresh(run_dir)
 
 
+def samples_added(run_dir: Path) -> None:
+    """Bring the figures of manifest.json up to date, if this process owns the run."""
+    opened = _open.get(os.path.realpath(run_dir))
+    if opened is not None and opened.lock is not None:
+        _refresh(run_dir, exact=True)
+
+
 def let_go(run_dir: Path) -> None:
     """Close what this process has open of a run that ended; its last record is written."""
     opened = _open.pop(os.path.realpath(run_dir), None)
@@ -98,6 +106,9 @@ def let_go(run_dir: Path) -> None:
     opened.close()
 
 
-def _refresh(run_dir: Path) -> None:
+def _refresh(run_dir: Path, *, exact: bool = False) -> None:
     with guard.shielded("manifest"):
-        write_derived(run_dir, load_run(run_dir).record)
+        record = load_run(run_dir).record
+        if exact:
+            record.telemetry = summarise(RunPaths(run_dir).telemetry)
+        write_derived(run_dir, record)

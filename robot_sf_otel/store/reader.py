@@ -23,11 +23,13 @@ from robot_sf_otel.store.telemetry import iter_snapshots, last_snapshot, summari
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from robot_sf_otel.manifest.schema import TelemetrySnapshot
+    from robot_sf_otel.manifest.schema import FieldSummary, TelemetrySnapshot
 
 LOST: Final = "the process that ran it is gone and did not close the record"
 _TAIL: Final = 256 * 1024
 """Bytes at the end of a journal among which its last event is looked for."""
+_FRESH_SECONDS: Final = 5.0
+"""How far manifest.json of a live run may be behind its samples and still tell their figures."""
 
 
 class UnreadableRun(ValueError):  # noqa: N818 - a state of the run, not of the caller
@@ -161,8 +163,8 @@ def load_run(run_dir: Path, *, telemetry: bool = True) -> LoadedRun:
 
     Args:
         run_dir: The run's directory.
-        telemetry: Whether samples are summarised; without, the figures of manifest.json are taken,
-            which may be a second old.
+        telemetry: Whether samples are summarised where manifest.json is behind them; without, its
+            figures are taken as they are.
 
     Raises:
         UnreadableRun: The directory holds no run.
@@ -176,20 +178,34 @@ def load_run(run_dir: Path, *, telemetry: bool = True) -> LoadedRun:
         if old is None:
             raise UnreadableRun(f"{run_dir} holds no run: no readable start in manifest.jsonl")
         return LoadedRun(run_dir, old, [f"recorded by the original {OLD_FORMAT} tracker"])
-    if fold.status not in TERMINAL_RUN and owner_state(run_dir, time.time()) == "dead":
+    state = None if fold.status in TERMINAL_RUN else owner_state(run_dir, time.time())
+    if state == "dead":
         fold.apply(closing_event(run_dir, fold))
         problems.append("the run was not closed; it is shown as failed")
-    figures = (
-        summarise(RunPaths(run_dir).telemetry)
-        if telemetry
-        else (written.telemetry if written is not None else {})
-    )
+    figures = _figures(run_dir, written, alive=state == "alive", exact=telemetry)
     cost = written.self_cost if written is not None else None
     try:
         record = fold.record(telemetry=figures, self_cost=cost)
     except (ValueError, OverflowError, OSError) as error:  # a time that no calendar has
         raise UnreadableRun(f"{run_dir} cannot be read: {error}") from error
     return LoadedRun(run_dir, record, problems)
+
+
+def _figures(
+    run_dir: Path, written: PipelineRunRecord | None, *, alive: bool, exact: bool
+) -> dict[str, FieldSummary]:
+    """Return the summary of the samples: as written if that is fresh, for a day has 86,400."""
+    paths = RunPaths(run_dir)
+    if written is None:
+        return summarise(paths.telemetry) if exact else {}
+    try:
+        behind = paths.telemetry.stat().st_mtime - paths.record.stat().st_mtime
+    except OSError:
+        behind = 0.0
+    # The owner of a live run writes both about every second, one after the other.
+    if not exact or behind <= (_FRESH_SECONDS if alive else 0.0):
+        return written.telemetry
+    return summarise(paths.telemetry)
 
 
 def unreadable_record(run_dir: Path, reason: str) -> PipelineRunRecord:

@@ -90,6 +90,10 @@ class Monitor:
                 continue
 
     def _loop(self) -> None:
+        self._watch()
+        self._drain()  # a signal that came while it was being stopped
+
+    def _watch(self) -> None:
         poller = select.poll()
         poller.register(self._read_fd, select.POLLIN)
         due = time.monotonic() + self.interval

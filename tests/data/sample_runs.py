@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from robot_sf_otel.manifest import events as e
@@ -27,18 +28,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-START_NS: Final = 1_767_225_600_000_000_000
-"""2026-01-01T00:00:00Z."""
 SECOND: Final = 1_000_000_000
 HOSTILE: Final = "a|b `c` <b>x</b>\n\x1b[31mred](javascript:alert(1)) [bold]_m_ https://e.x"
 """A name that tries everything: table, code, HTML, newline, escape sequence, link, rich markup."""
 
 
 class Story:
-    """Tells a run as its journal does; every call is a second later than the one before."""
+    """Tells a run as its journal does, from the time in its id on, an event a second."""
 
     def __init__(self, run_id: str, *, plan: Iterable[str] = (), **header: Any) -> None:  # noqa: ANN401 - the fields of an event
         self.run_id = run_id
+        begun = datetime.strptime(f"{run_id.partition('-')[0]}+0000", "%Y%m%dT%H%M%SZ%z")
+        self.start_ns = int(begun.timestamp()) * SECOND
         self.events: list[e.Event] = []
         self.samples: list[TelemetrySnapshot] = []
         self._seconds = itertools.count()
@@ -57,7 +58,7 @@ class Story:
 
     def now(self) -> int:
         """Return the time of the next event."""
-        return START_NS + next(self._seconds) * SECOND
+        return self.start_ns + next(self._seconds) * SECOND
 
     def begin(self, step_id: str, title: str | None = None, **fields: Any) -> str:  # noqa: ANN401 - the fields of an event
         """Start a step and return its span id."""
@@ -150,13 +151,13 @@ def healthy() -> Story:
         severity="warning",
         message="CPUs were busy",
         suggested_actions=["Use fewer workers", "Use a larger machine"],
-        timestamp_ms=START_NS // 1_000_000,
+        timestamp_ms=story.start_ns // 1_000_000,
         evidence={"metric": "cpu_percent_process", "value": 97.1, "threshold": 90, "unit": "%"},
     )
     story.events.append(e.RecommendationAdded(time_unix_nano=story.now(), recommendation=advice))
     story.samples = [
         TelemetrySnapshot(
-            timestamp_ms=START_NS // 1_000_000 + 1000 * index,
+            timestamp_ms=story.start_ns // 1_000_000 + 1000 * index,
             cpu_percent_process=50.0 + index,
             memory_rss_mb=1000.0,
             metrics={"reward": 181.5},

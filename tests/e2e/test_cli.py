@@ -67,7 +67,7 @@ def test_reading_imports_no_opentelemetry(root: Path) -> None:
         "from robot_sf_otel.cli.main import run_command\n"
         "code = run_command(['status'])\n"
         "heavy = {'opentelemetry', 'psutil', 'loguru', 'numpy', 'gymnasium'}\n"
-        "sys.exit(code or ' '.join(heavy & set(sys.modules)))\n"
+        "sys.exit(code or ' '.join(heavy & set(sys.modules)) or 0)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60

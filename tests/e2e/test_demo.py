@@ -63,12 +63,10 @@ def only_run(folder: Path) -> tuple[Path, dict[str, Any]]:
     return runs[0], json.loads((runs[0] / "manifest.json").read_text(encoding="utf-8"))
 
 
-def test_the_quick_demo_learns_within_half_a_minute_and_leaves_a_whole_record(
+def test_the_quick_demo_learns_in_half_a_minute_of_cpu_and_leaves_a_whole_record(
     tmp_path: Path,
 ) -> None:
-    started = time.monotonic()
     finished = run(*DEMO, "--quick")
-    seconds = time.monotonic() - started
 
     assert finished.returncode == 0, finished.stderr
     directory, manifest = only_run(tmp_path)
@@ -90,7 +88,8 @@ def test_the_quick_demo_learns_within_half_a_minute_and_leaves_a_whole_record(
     for name in ("expert", "cloned", "finetuned"):
         assert GaussianPolicy.load(artifacts / f"{name}_policy.npz").network.sizes == (3, 32, 32, 1)
     assert (artifacts / "trajectories.npz").stat().st_size > 10_000
-    assert seconds < HALF_MINUTE
+    # CPU time, because wall-clock time also counts what else a shared machine is doing.
+    assert sum(s["usage"]["cpu_seconds"] for s in planned) < HALF_MINUTE
 
 
 COMPARE = textwrap.dedent(

@@ -6,10 +6,12 @@ A test never waits for a time, only for a condition with a deadline.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from robot_sf_otel.store.history import find_runs
@@ -187,10 +189,10 @@ class Scripts:
         return [event for event in self.journal() if event["event"] == kind]
 
     def close(self) -> None:
-        """Kill what a failed test left behind."""
+        """Kill what a failed test left behind, children of scripts included."""
         for process in self._started:
-            if process.poll() is None:
-                process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
 
 

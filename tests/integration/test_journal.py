@@ -15,6 +15,7 @@ import pytest
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.store.journal import JournalTail, JournalWriter, iter_events
 from robot_sf_otel.store.lock import RunLock, is_locked, owner_state
+from robot_sf_otel.store.reader import load_run, worker_journals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -249,3 +250,28 @@ def test_full_disk_keeps_events_until_there_is_room(tmp_path: Path) -> None:
     writer.close()
     assert names(path) == [str(number) for number in range(50)]
     assert path.read_bytes().count(b"\n") == 50
+
+
+def test_forked_child_of_a_producer_writes_a_journal_of_its_own(tmp_path: Path) -> None:
+    process = start(
+        tmp_path,
+        """
+        from robot_sf_otel import runs
+        run = runs.start_run(
+            initiator="x", enabled_steps=["a"], run_id="r", artifact_root=run_dir
+        )
+        child = os.fork()
+        if child == 0:
+            runs.update_step(run, "a", status="completed")
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        runs.update_run(run, status="completed")
+        """,
+    )
+    assert process.wait(30) == 0
+    assert process.stdout is not None
+    process.stdout.close()
+    run = load_run(tmp_path / "run-tracker" / "r")
+    assert [(step.step_id, step.status) for step in run.record.steps] == [("a", "completed")]
+    assert len(worker_journals(run.run_dir)) == 1
+    assert is_locked(run.run_dir / "run.lock") is False

@@ -112,7 +112,8 @@ def test_sigterm_while_threads_run_steps_cancels_all_of_them(scripts: Scripts) -
                 threading.Thread(target=work, args=(name,), daemon=True).start()
             both.wait()
             print("ready", flush=True)
-            signal.pause()
+            while True:
+                signal.pause()
         """
     )
     script.says("ready")

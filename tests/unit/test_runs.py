@@ -222,11 +222,14 @@ def test_samples_and_recommendations_and_perf_tests_are_read_back() -> None:
         )
         == 2
     )
+    assert runs.load_run(run).record.telemetry["fps"].count == 1
+    runs.append_telemetry(run, [{"timestamp_ms": 3, "fps": 10.5}])
+    assert runs.load_run(run).record.telemetry["fps"].count == 2
     runs.append_recommendations(run, [RECOMMENDATION])
     runs.record_perf_test(run, PERF_TEST)
     read = runs.load_run(run)
-    assert [(s.timestamp_ms, s.fps) for s in read.telemetry()] == [(1, 9.5), (2, None)]
-    assert read.record.telemetry["fps"].count == 1
+    assert [(s.timestamp_ms, s.fps) for s in read.telemetry()] == [(1, 9.5), (2, None), (3, 10.5)]
+    assert read.record.telemetry["fps"].count == 2
     assert read.summary.recommendation_count == 1
     assert read.perf_tests[0].test_id == "minimal"
     assert [event["event"] for event in read.journal()] == [

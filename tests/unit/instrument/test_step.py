@@ -98,7 +98,7 @@ def test_generator_function_is_refused_at_decoration_with_the_remedy() -> None:
 @pytest.mark.parametrize("name", ["total", "expected_seconds", "baseline_rate"])
 def test_negative_declaration_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name}=-1"):
-        step("x", **{name: -1})  # type: ignore[arg-type] # pyright: ignore[reportArgumentType, reportCallIssue]
+        step("x", **{name: -1})  # type: ignore[call-overload] # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 def test_nested_step_names_its_parent_and_is_not_counted(runs: CapturedRuns) -> None:

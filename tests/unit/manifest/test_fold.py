@@ -86,7 +86,7 @@ def test_duration_of_a_step_is_the_monotonic_one_and_not_the_difference_of_times
 
 
 def test_first_terminal_status_stays_until_the_run_is_resumed() -> None:
-    first = [started(), end("cancelled", at=3)]
+    first: list[e.Event] = [started(), end("cancelled", at=3)]
     assert fold(*first, end("completed")).status == "cancelled"
     resumed = e.RunResumed(time_unix_nano=START + 5 * SECOND, span_id="root2")
     assert fold(*first, resumed).status == "running"

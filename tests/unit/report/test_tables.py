@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from tests.data.sample_runs import Story
     from tests.unit.report.conftest import PseudoTerminal
 
-NOW = datetime(2026, 1, 1, 0, 2, tzinfo=UTC)
+NOW = datetime(2026, 1, 1, 3, 2, tzinfo=UTC)
 STORIES = [
     sample_runs.healthy,
     sample_runs.failed,
@@ -81,7 +80,7 @@ def test_status_of_a_running_run_has_eta_band_progress_and_time_so_far() -> None
 
     assert text.startswith("imitation running for 2m, 1 of 3 steps\n")
     assert "ETA      11m (9m to 14m)" in text
-    assert "running       1m 57s  120/500 episodes  3.20/s" in text
+    assert "running      1m 57s  120/500 episodes  3.20/s" in text
     assert text.rstrip().endswith("Telemetry\n  unavailable")
 
 
@@ -160,7 +159,8 @@ def test_a_stream_without_unicode_gets_ascii() -> None:
 
 def test_text_that_cannot_be_encoded_is_replaced() -> None:
     raw = io.BytesIO()
-    write_text(io.TextIOWrapper(raw, encoding="latin-1"), "ü–")
+    stream = io.TextIOWrapper(raw, encoding="latin-1")
+    write_text(stream, "ü–")
 
     assert raw.getvalue() == "ü?".encode("latin-1")
 
@@ -190,8 +190,7 @@ def test_a_time_that_is_none_is_dashes(timestamp: str | None) -> None:
     assert short_time(timestamp, NOW) == "--"
 
 
-def test_times_are_short_as_ls_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert os.environ.get("TZ") in {None, "UTC", ""} or NOW
+def test_times_are_short_as_ls_has_them() -> None:
     noon = "2026-06-15T12:00:00.000000Z"
     local = datetime(2026, 6, 15, 12, tzinfo=UTC).astimezone()
 

@@ -112,6 +112,28 @@ def test_name_without_a_time_is_ordered_by_its_first_event(tmp_path: Path, name:
     assert started_ns(make_run(tmp_path, name, at=2.5)) == START + int(2.5 * SECOND)
 
 
+@pytest.mark.parametrize(
+    "created", ['"2026-01-01T00:00:05.000+00:00"', '"2026-01-01T01:00:05+01:00"']
+)
+def test_run_of_the_original_tracker_is_ordered_by_its_own_time(
+    tmp_path: Path, created: str
+) -> None:
+    make_run(tmp_path, "before", at=1)
+    make_run(tmp_path, "after", at=9)
+    old = tmp_path / "run-tracker" / "old"
+    old.mkdir()
+    (old / "manifest.jsonl").write_text(f'{{"run_id": "old", "created_at": {created}}}\n')
+    assert listed(tmp_path) == ["after", "old", "before"]
+    assert list_records([tmp_path], pipeline="robot_sf")[0].run_id == "old"
+
+
+def test_run_that_tells_no_time_counts_as_begun_when_its_folder_changed(tmp_path: Path) -> None:
+    run_dir = make_run(tmp_path, "odd")
+    for content in ('{"run_id": "odd", "created_at": "then"}\n', "broken", ""):
+        (run_dir / "manifest.jsonl").write_text(content)
+        assert started_ns(run_dir) == run_dir.stat().st_mtime_ns
+
+
 def test_filters_select_runs(tmp_path: Path) -> None:
     make_run(tmp_path, "a", at=1, pipeline="x", host="h1", tags=("night", "gpu"))
     make_run(tmp_path, "b", at=2, scenario="conf/minimal.toml")

@@ -13,7 +13,7 @@ import pytest
 
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.codec import encode_document, encode_event, encode_snapshot
-from robot_sf_otel.manifest.schema import PipelineRunRecord, TelemetrySnapshot
+from robot_sf_otel.manifest.schema import FieldSummary, PipelineRunRecord, TelemetrySnapshot
 from robot_sf_otel.store.identity import process_identity
 from robot_sf_otel.store.reader import (
     LOST,
@@ -227,6 +227,27 @@ def test_without_telemetry_the_figures_of_the_written_record_are_taken(run_dir: 
     )
     assert load_run(run_dir, telemetry=False).record.telemetry == {}
     assert load_run(run_dir).record.telemetry["fps"].maximum == 5.0
+
+
+@pytest.mark.parametrize(
+    ("alive", "behind", "count"),
+    [(True, 3.0, 7), (True, 9.0, 1), (False, 3.0, 1), (False, -1.0, 7)],
+    ids=["live and fresh", "live but stale", "dead and behind", "dead and complete"],
+)
+def test_written_figures_are_taken_where_they_are_fresh(
+    run_dir: Path, *, alive: bool, behind: float, count: int
+) -> None:
+    write(run_dir / "manifest.jsonl", started())
+    write_owner(run_dir, alive=alive)
+    (run_dir / "telemetry.jsonl").write_bytes(
+        encode_snapshot(TelemetrySnapshot(timestamp_ms=1, fps=5.0))
+    )
+    figures = FieldSummary(count=7, mean=1.0, p95=1.0, maximum=1.0)
+    record = PipelineRunRecord(run_id="r", pipeline="p", telemetry={"fps": figures})
+    (run_dir / "manifest.json").write_bytes(encode_document(record))
+    sampled = (run_dir / "telemetry.jsonl").stat().st_mtime
+    os.utime(run_dir / "manifest.json", (sampled - behind, sampled - behind))
+    assert load_run(run_dir).record.telemetry["fps"].count == count
 
 
 def test_loaded_run_can_be_copied(run_dir: Path) -> None:

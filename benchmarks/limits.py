@@ -1,0 +1,30 @@
+"""The limits that the package sets itself, in seconds; medians on an idle machine."""
+
+from __future__ import annotations
+
+from typing import Final
+
+STEP_WALL: Final = 1e-3
+"""One top-level step, start and end, both durable; local disk."""
+STEP_CPU: Final = 0.5e-3
+"""The same in CPU time of the calling thread."""
+ADVANCE: Final = 100e-9
+"""One call of `advance()`."""
+TRACK: Final = 80e-9
+"""One item of `track`."""
+IMPORT: Final = 60e-3
+"""Importing the public names with telemetry off, beyond what a bare interpreter takes."""
+RUN_START: Final = 20e-3
+"""Opening a run, watchdog included."""
+SAMPLE_CPU: Final = 2e-3
+"""CPU time of one telemetry sample of a tree of 10 processes, 300 on the host."""
+
+NOT_LOADED: Final = (
+    "opentelemetry.sdk",
+    "opentelemetry.exporter",
+    "psutil",
+    "pynvml",
+    "rich",
+    "msgspec",
+)
+"""Modules that importing the public names with telemetry off must not load."""

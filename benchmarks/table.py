@@ -1,0 +1,136 @@
+"""The results as people and programs read them: plain text, Markdown, JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from benchmarks.machine import Machine
+from benchmarks.results import Row, Stat
+
+HEADINGS: Final = ("what", "wall", "p95", "CPU", "p95", "ratio", "limit", "")
+UNKNOWN: Final = "--"
+_UNITS: Final = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+
+
+class Report(msgspec.Struct, frozen=True):
+    """Everything that one call of the command measured."""
+
+    machine: Machine
+    rows: list[Row]
+    failed: dict[str, str] = {}
+
+
+def as_json(report: Report) -> str:
+    """Return the report as JSON; times in seconds."""
+    return msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
+
+
+def as_text(report: Report) -> str:
+    """Return the report as aligned columns, one block a group."""
+    cells = [_cells(row) for row in report.rows]
+    widths = [
+        max(len(line[index]) for line in [HEADINGS, *cells]) for index in range(len(HEADINGS))
+    ]
+    lines = [*_header(report.machine), "", _aligned(HEADINGS, widths)]
+    group = ""
+    for row, line in zip(report.rows, cells, strict=True):
+        if row.group != group:
+            group = row.group
+            lines += ["", group]
+        lines.append(_aligned(line, widths))
+    return "\n".join([*lines, *_footer(report)])
+
+
+def as_markdown(report: Report) -> str:
+    """Return the report as one Markdown table below a list of facts."""
+    lines = [*(f"- {fact}" for fact in _header(report.machine)), ""]
+    lines += [_piped(HEADINGS), _piped(["---", *["---:"] * 5, "---", "---"])]
+    group = ""
+    for row in report.rows:
+        if row.group != group:
+            group = row.group
+            lines.append(_piped([f"**{group}**", *[""] * (len(HEADINGS) - 1)]))
+        lines.append(_piped(_cells(row)))
+    return "\n".join([*lines, *_footer(report)])
+
+
+FORMATS: Final[dict[str, Callable[[Report], str]]] = {
+    "text": as_text,
+    "markdown": as_markdown,
+    "json": as_json,
+}
+
+
+def seconds(value: float | None) -> str:
+    """Return a time in the unit that suits it, three digits long; unknown is `--`."""
+    if value is None:
+        return UNKNOWN
+    factor, unit = next((u for u in _UNITS if abs(value) >= u[0]), _UNITS[-1])
+    scaled = value / factor
+    digits = 0 if abs(scaled) >= 99.5 else 1 if abs(scaled) >= 9.95 else 2  # noqa: PLR2004 - three digits
+    return f"{scaled:.{digits}f} {unit}"
+
+
+def _cells(row: Row) -> list[str]:
+    bounds = [
+        f"{kind} < {seconds(limit)}"
+        for kind, limit in (("wall", row.limit_wall), ("CPU", row.limit_cpu))
+        if limit is not None
+    ]
+    marks = ["OVER"] if row.exceeded else ["within"] if bounds else []
+    return [
+        row.name,
+        *_pair(row.wall),
+        *_pair(row.cpu),
+        UNKNOWN if row.ratio is None else f"{row.ratio:.3g}×",
+        ", ".join(bounds),
+        "; ".join([*marks, *([row.note] if row.note else [])]),
+    ]
+
+
+def _pair(stat: Stat | None) -> tuple[str, str]:
+    if stat is None:
+        return UNKNOWN, UNKNOWN
+    return seconds(stat.median), seconds(stat.p95)
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    last = len(cells) - 2
+    columns = [
+        cell.ljust(width) if index == 0 or index >= last else cell.rjust(width)
+        for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "  ".join(columns).rstrip()
+
+
+def _piped(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+
+
+def _header(machine: Machine) -> list[str]:
+    usable = f", {machine.usable_cores} usable" if machine.usable_cores else ""
+    load = UNKNOWN if machine.load is None else f"{machine.load:.2f}"
+    versions = ", ".join(f"{name} {number}" for name, number in machine.versions.items())
+    return [
+        f"CPU: {machine.cpu}; {machine.cores or UNKNOWN} cores{usable}; load {load}",
+        f"{machine.python}; {machine.system}",
+        versions,
+        *(
+            f"synced append of 200 bytes, {label}: {seconds(stat.median)} (p95 {seconds(stat.p95)})"
+            for label, stat in machine.syncs.items()
+        ),
+        (
+            "medians and 95th percentiles; the things of a group were measured in turn; a ratio is "
+            "to the row of its group that is 1×"
+        ),
+    ]
+
+
+def _footer(report: Report) -> list[str]:
+    over = [row for row in report.rows if row.exceeded]
+    lines = [f"over its limit: {row.name} ({row.group})" for row in over]
+    lines += [f"could not be measured: {name}: {why}" for name, why in report.failed.items()]
+    return ["", *lines] if lines else []

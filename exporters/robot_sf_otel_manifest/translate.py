@@ -1,0 +1,344 @@
+"""OpenTelemetry's spans in the words of the journal: a root is a run, a span below it a step.
+
+Pure: no clock, no files. Nothing here knows which run a span belongs to or what came before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.trace import StatusCode, format_span_id, format_trace_id
+
+from robot_sf_otel import semconv
+from robot_sf_otel.manifest import events as e
+from robot_sf_otel.manifest.codec import clip, jsonable, metric_value
+from robot_sf_otel.manifest.schema import ErrorInfo, MetricValue, Progress
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from robot_sf_otel.manifest.schema import RunStatus, StepStatus
+    from robot_sf_otel.redaction import Redactor
+
+MAX_NAME: Final = 200
+"""Characters of a span, step or metric name that are kept."""
+MAX_STACKTRACE: Final = 32_000
+"""Characters of a traceback that are kept: its end, where the cause is."""
+MAX_METRICS: Final = 200
+"""Metrics kept of one step; more would make the page of the run unreadable."""
+
+_STEP_STATUS: Final[Mapping[str, StepStatus]] = {
+    "success": "completed",
+    "failure": "failed",
+    "error": "failed",
+    "timeout": "failed",
+    "cancellation": "cancelled",
+    "skip": "skipped",
+}
+_INTERRUPTIONS: Final = ("KeyboardInterrupt", "CancelledError", "GeneratorExit")
+_OUR_ATTRIBUTES: Final = ("cicd.pipeline.", "robot_sf.step.", "robot_sf.run.")
+_RESOURCE_FACTS: Final = {"host.": "host", "os.": "host", "vcs.": "vcs"}
+_KEYS: Final = {"host.name": "hostname", "host.arch": "architecture", "os.type": "os"}
+_COMMANDS: Final = frozenset({"process.command", "process.command_args", "process.command_line"})
+# Attributes whose number is a name or an address and measures nothing.
+_NO_METRICS: Final = (
+    *("code.", "thread.", "server.", "client.", "network.", "net.", "http.", "url.", "process."),
+    *("user_agent.", "rpc.", "db.", "messaging.", "enduser.", "session.", "service."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a span ended, in the words of the manifest."""
+
+    status: StepStatus
+    result: str
+    error: ErrorInfo | None = None
+    reason: str | None = None
+
+    @property
+    def run_status(self) -> RunStatus:
+        """The same for a run, which is never skipped."""
+        return "completed" if self.status == "skipped" else self.status
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The process that a run is recorded in."""
+
+    process: str | None = None
+    hostname: str | None = None
+    argv: tuple[str, ...] = ()
+    initiator: str | None = None
+    cwd: str | None = None
+
+
+def trace_id_of(span: ReadableSpan) -> str | None:
+    """Return the trace id as 32 hex digits, None for a span without context."""
+    return format_trace_id(span.context.trace_id) if span.context is not None else None
+
+
+def span_id_of(span: ReadableSpan) -> str | None:
+    """Return the span id as 16 hex digits, None for a span without context."""
+    return format_span_id(span.context.span_id) if span.context is not None else None
+
+
+def parent_id_of(span: ReadableSpan) -> str | None:
+    """Return the span id of the parent, None for a root."""
+    return format_span_id(span.parent.span_id) if span.parent is not None else None
+
+
+def is_local_root(span: ReadableSpan) -> bool:
+    """Return whether a span has no parent in its process: none at all, or a remote one."""
+    return span.parent is None or span.parent.is_remote
+
+
+def is_ours(span: ReadableSpan) -> bool:
+    """Return whether the capture of this package made the span."""
+    scope = span.instrumentation_scope
+    return scope is not None and scope.name == semconv.SCOPE
+
+
+def text_of(span: ReadableSpan, name: str) -> str | None:
+    """Return an attribute that is a text and not empty, clipped; None where it is neither."""
+    value = (span.attributes or {}).get(name)
+    return clip(value, 4096) if isinstance(value, str) and value else None
+
+
+def pipeline_of(span: ReadableSpan) -> str:
+    """Return what a root span says that its pipeline is called."""
+    return clip(text_of(span, semconv.PIPELINE_NAME) or span.name or "run", MAX_NAME)
+
+
+def service_of(span: ReadableSpan) -> str:
+    """Return `service.name` of the span's resource: all that is known before the root ends."""
+    named = span.resource.attributes.get(semconv.SERVICE_NAME_KEY)
+    return clip(named, MAX_NAME) if isinstance(named, str) and named else "run"
+
+
+def ending_of(span: ReadableSpan, redact: Redactor) -> Ending:
+    """Return how a span ended: its CI/CD result where it has one, else its status.
+
+    OpenTelemetry leaves the status unset when Ctrl-C or `SystemExit` ends a block, so that such a
+    span of foreign code looks like a success; there is nothing to tell it apart by.
+    """
+    error = _error(span, redact)
+    described = span.status.description
+    reason = redact.text(clip(described)) if described else None
+    told = text_of(span, semconv.PIPELINE_RESULT) or text_of(span, semconv.TASK_RUN_RESULT)
+    status = _STEP_STATUS.get(told or "")
+    if told is None or status is None:
+        status, told = _by_status(span, error)
+    if status == "failed":
+        error = error or ErrorInfo(
+            type=text_of(span, semconv.ERROR_TYPE) or told, message=reason or ""
+        )
+        return Ending(status, told, error, reason or f"{error.type}: {error.message}".rstrip(": "))
+    return Ending(status, told, None, reason if status == "cancelled" else None)
+
+
+def _by_status(span: ReadableSpan, error: ErrorInfo | None) -> tuple[StepStatus, str]:
+    interrupted = error is not None and error.type.endswith(_INTERRUPTIONS)
+    if interrupted:
+        return "cancelled", "cancellation"
+    if span.status.status_code is StatusCode.ERROR:
+        return "failed", "failure"
+    return "completed", "success"
+
+
+def _error(span: ReadableSpan, redact: Redactor) -> ErrorInfo | None:
+    """Return the last exception that was recorded on a span."""
+    for event in reversed(span.events):
+        if event.name != "exception":
+            continue
+        facts = event.attributes or {}
+        stack = str(facts.get("exception.stacktrace") or "")
+        return ErrorInfo(
+            type=clip(str(facts.get("exception.type") or "exception"), MAX_NAME),
+            message=redact.text(clip(str(facts.get("exception.message") or ""))),
+            stacktrace=redact.text(clip(stack[-MAX_STACKTRACE:], MAX_STACKTRACE)) or None,
+        )
+    return None
+
+
+def step_events(span: ReadableSpan, redact: Redactor, process: str | None) -> list[e.Event]:
+    """Return the start, the metrics and the end of a step; none for a span that has not ended.
+
+    Args:
+        span: An ended span that is not the root of a run.
+        redact: Masks what looks secret.
+        process: Who ran it, where the span's resource does not say.
+    """
+    start, end = span.start_time, span.end_time
+    if start is None or end is None:
+        return []
+    ids: dict[str, Any] = {"trace_id": trace_id_of(span), "span_id": span_id_of(span)}
+    progress = _progress(span, (end - start) / e.NANOSECONDS)
+    name = clip(text_of(span, semconv.TASK_NAME) or span.name or "step", MAX_NAME)
+    events: list[e.Event] = [
+        e.StepStarted(
+            time_unix_nano=start,
+            step_id=name,
+            display_name=text_of(span, semconv.STEP_TITLE) or name,
+            parent_span_id=parent_id_of(span),
+            total=progress.total,
+            unit=progress.unit,
+            process=_process(span.resource) or process,
+            **ids,
+        )
+    ]
+    if metrics := _metrics_of(span, redact):
+        events.append(e.MetricLogged(time_unix_nano=end, metrics=metrics, **ids))
+    ending = ending_of(span, redact)
+    skipped = text_of(span, semconv.STEP_SKIP_REASON) if ending.status == "skipped" else None
+    events.append(
+        e.StepFinished(
+            time_unix_nano=end,
+            status=ending.status,
+            result=ending.result,
+            duration_seconds=max(0.0, (end - start) / e.NANOSECONDS),
+            progress=progress,
+            error=ending.error,
+            skip_reason=redact.text(skipped) if skipped else None,
+            **ids,
+        )
+    )
+    return events
+
+
+def _progress(span: ReadableSpan, seconds: float) -> Progress:
+    done = _number(span, semconv.STEP_DONE) or 0
+    return Progress(
+        done=done,
+        total=_number(span, semconv.STEP_TOTAL),
+        unit=clip(text_of(span, semconv.STEP_UNIT) or "it", MAX_NAME),
+        rate=done / seconds if done and seconds > 0 else None,
+    )
+
+
+def _number(span: ReadableSpan, name: str) -> float | None:
+    value = (span.attributes or {}).get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    finite = metric_value(value)
+    return finite if isinstance(finite, float) and finite >= 0 else None
+
+
+def _metrics_of(span: ReadableSpan, redact: Redactor) -> dict[str, MetricValue]:
+    """Return the numbers among a span's attributes, which is where plain programs put results."""
+    metrics: dict[str, MetricValue] = {}
+    for name, value in (span.attributes or {}).items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if (
+            name.startswith((*_OUR_ATTRIBUTES, *_NO_METRICS))
+            or redact.value(name, value) is not value
+        ):
+            continue
+        if len(metrics) < MAX_METRICS:
+            metrics[clip(name, MAX_NAME)] = metric_value(value)
+    return metrics
+
+
+def run_started(
+    span: ReadableSpan, *, root: ReadableSpan | None, run_id: str, artifact_dir: str, origin: Origin
+) -> e.RunStarted:
+    """Return the event that opens the run of a trace.
+
+    Args:
+        span: The first span of the trace that ended.
+        root: The local root, if it has ended too; else the run is called after its service.
+        run_id: The run's id.
+        artifact_dir: The run's directory.
+        origin: The process that records it.
+    """
+    known = root if root is not None else span
+    return e.RunStarted(
+        time_unix_nano=known.start_time or 0,
+        trace_id=trace_id_of(span),
+        span_id=span_id_of(root) if root is not None else None,
+        run_id=run_id,
+        pipeline=pipeline_of(root) if root is not None else service_of(span),
+        artifact_dir=artifact_dir,
+        initiator=origin.initiator,
+        argv=list(origin.argv),
+        cwd=origin.cwd,
+        process=_process(span.resource) or origin.process,
+        parent_span_id=parent_id_of(root) if root is not None else None,
+    )
+
+
+def resource_facts(span: ReadableSpan, redact: Redactor, hostname: str | None) -> e.ParamsLogged:
+    """Return what the resource says of host, version control and runtime.
+
+    Args:
+        span: Any span of the run.
+        redact: Masks what looks secret.
+        hostname: The machine's name where the resource does not say.
+    """
+    facts: dict[str, dict[str, Any]] = {"host": {}, "vcs": {}, "runtime": {}}
+    if hostname:
+        facts["host"]["hostname"] = hostname
+    for name, value in span.resource.attributes.items():
+        if name in _COMMANDS:
+            continue  # the run's own `argv`, masked argument by argument
+        prefix = next((known for known in _RESOURCE_FACTS if name.startswith(known)), None)
+        target = facts[_RESOURCE_FACTS[prefix] if prefix is not None else "runtime"]
+        target[clip(_KEYS.get(name, name), MAX_NAME)] = jsonable(redact.value(name, value))
+    return e.ParamsLogged(
+        time_unix_nano=span.start_time or 0,
+        trace_id=trace_id_of(span),
+        host=facts["host"],
+        vcs=facts["vcs"],
+        runtime=facts["runtime"],
+    )
+
+
+def root_events(root: ReadableSpan, redact: Redactor) -> list[e.Event]:
+    """Return what an ended root says of its run, but for its end: name, scenario, parameters."""
+    now: dict[str, Any] = {
+        "time_unix_nano": root.end_time or 0,
+        "trace_id": trace_id_of(root),
+        "span_id": span_id_of(root),
+    }
+    scenario = text_of(root, semconv.RUN_SCENARIO)
+    tags = (root.attributes or {}).get(semconv.RUN_TAGS)
+    params = {
+        clip(name, MAX_NAME): jsonable(redact.value(name, value))
+        for name, value in (root.attributes or {}).items()
+        if not name.startswith(_OUR_ATTRIBUTES) and name != semconv.ERROR_TYPE
+    }
+    return [
+        e.PlanChanged(plan=[], pipeline=pipeline_of(root), scenario_config_path=scenario, **now),
+        e.ParamsLogged(
+            params=params,
+            tags=[redact.text(clip(str(tag), MAX_NAME)) for tag in tags]
+            if isinstance(tags, tuple | list)
+            else [],
+            **now,
+        ),
+    ]
+
+
+def run_finished(root: ReadableSpan, redact: Redactor) -> e.RunFinished:
+    """Return the end of a run, as its root span has it."""
+    start, end = root.start_time or 0, root.end_time or 0
+    ending = ending_of(root, redact)
+    return e.RunFinished(
+        time_unix_nano=end,
+        trace_id=trace_id_of(root),
+        span_id=span_id_of(root),
+        status=ending.run_status,
+        result=ending.result,
+        duration_seconds=max(0.0, (end - start) / e.NANOSECONDS),
+        reason=ending.reason,
+        error=ending.error,
+    )
+
+
+def _process(resource: Resource) -> str | None:
+    host, pid = resource.attributes.get("host.name"), resource.attributes.get("process.pid")
+    return f"{host}:{pid}" if host and pid else None

@@ -1,0 +1,37 @@
+"""The operator's command at the end of a run, with a real process."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from robot_sf_otel import observer, pipeline
+from robot_sf_otel.testing import capture_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DEADLINE_SECONDS = 10.0
+
+
+def test_command_gets_the_run_directory_and_the_status(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    script = tmp_path / "tell.sh"
+    script.write_text(f'printf "%s %s" "$1" "$2" > "{told}.part" && mv "{told}.part" "{told}"\n')
+    with capture_run(tmp_path / "root", on_finish=f"sh '{script}'") as runs:
+        with pipeline("p"):
+            pass
+        (run_dir,) = runs.run_dirs
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not told.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    for command in observer._commands:  # pyright: ignore[reportPrivateUsage]
+        command.wait(DEADLINE_SECONDS)
+    assert told.read_text() == f"{run_dir} completed"
+
+
+def test_command_that_does_not_exist_changes_nothing_for_the_run(tmp_path: Path) -> None:
+    with capture_run(tmp_path, on_finish="/no/such/command") as runs:
+        with pipeline("p"):
+            pass
+        assert runs.record.status == "completed"

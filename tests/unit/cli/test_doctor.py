@@ -1,0 +1,204 @@
+"""`doctor`: what works, what does not, and what to do about it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+from robot_sf_otel.cli import checks, checks_disk
+from robot_sf_otel.cli.main import run_command
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from robot_sf_otel.cli.checks import Check
+
+
+def found(environ: Mapping[str, str] | None = None, root: str = "output") -> dict[str, Check]:
+    results = checks.run_checks([Path(root)], environ or {}, io.StringIO())
+    return {check.name: check for check in results}
+
+
+def test_a_working_machine_has_no_problem(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["doctor"]) == 0
+
+    out = capsys.readouterr().out
+    assert "0 problems" in out
+    for name in ("Python", "packages", "artifact root", "disk sync", "OTLP", "watchdog", "clock"):
+        assert name in out
+
+
+def test_json_is_alone_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["doctor", "--format", "json"]) == 0
+
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["ok"] is True
+    assert set(answer["checks"][0]) == {"name", "state", "detail", "remedy"}
+
+
+def test_nothing_is_left_behind(tmp_path: Path) -> None:
+    found()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_trouble_has_a_remedy() -> None:
+    for check in found({"ROBOT_SF_OTEL_INTERVAL": "x"}).values():
+        assert check.state not in {"warning", "problem"} or check.remedy
+
+
+def test_an_artifact_root_that_is_a_file_is_a_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "output").write_text("")
+
+    assert run_command(["doctor"]) == 1
+    assert "problem  artifact root" in capsys.readouterr().out
+
+
+def test_an_artifact_root_that_cannot_be_written_is_a_problem(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(**_: object) -> NoReturn:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", refused)
+
+    check = found()["artifact root"]
+    assert check.state == "problem"
+    assert "Permission denied" in check.detail
+    assert "ROBOT_SF_ARTIFACT_ROOT" in (check.remedy or "")
+
+
+def test_little_space_slow_syncs_and_another_clock_are_warnings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def almost_full(_: object) -> SimpleNamespace:
+        return SimpleNamespace(free=1000)
+
+    monkeypatch.setattr("shutil.disk_usage", almost_full)
+    monkeypatch.setattr(checks_disk, "_SLOW_SYNC", 0.0)
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    results = found()
+
+    assert results["free space"].state == "warning"
+    assert results["disk sync"].state == "warning"
+    assert results["clock of the disk"].state == "warning"
+
+
+def test_a_file_system_without_locks_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> NoReturn:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", refused)
+
+    assert found()["locks"].state == "warning"
+
+
+@pytest.mark.parametrize(
+    ("environ", "state", "words"),
+    [
+        ({}, "ok", "on where the code calls configure()"),
+        ({"ROBOT_SF_OTEL_ENABLED": "true"}, "ok", "switched on by the environment"),
+        ({"ROBOT_SF_OTEL_ENABLED": "false"}, "warning", "ROBOT_SF_OTEL_ENABLED=false"),
+        ({"OTEL_SDK_DISABLED": "true"}, "warning", "OTEL_SDK_DISABLED=true"),
+    ],
+)
+def test_settings_say_whether_anything_is_recorded(
+    environ: dict[str, str], state: str, words: str
+) -> None:
+    check = found(environ)["settings"]
+
+    assert check.state == state
+    assert words in check.detail
+
+
+def test_a_bad_variable_is_named_with_its_value() -> None:
+    results = checks.run_checks([], {"ROBOT_SF_OTEL_INTERVAL": "0.01"}, io.StringIO())
+
+    warned = [check.detail for check in results if check.state == "warning"]
+    assert any("ROBOT_SF_OTEL_INTERVAL='0.01'" in text for text in warned)
+
+
+def test_a_missing_package_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        if name in {"msgspec", "psutil", "opentelemetry-exporter-otlp"}:
+            raise metadata.PackageNotFoundError(name)
+        return "1.20.0"
+
+    monkeypatch.setattr("importlib.metadata.version", version)
+    results = found({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4317"})
+
+    assert results["packages"].state == "problem"
+    assert results["OpenTelemetry"].state == "problem"
+    assert results["psutil"].state == "warning"
+    assert results["OTLP"].detail.startswith("an endpoint is set, but")
+
+
+def test_no_recorder_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(**_: str) -> list[str]:
+        return []
+
+    monkeypatch.setattr("importlib.metadata.entry_points", none)
+
+    assert found()["recorder"].state == "problem"
+
+
+def test_a_collector_that_is_down_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def refused(address: object, _: float) -> NoReturn:
+        asked.append(address)
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr("socket.create_connection", refused)
+    check = found({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://user:secret@collector:4318"})["OTLP"]
+
+    assert asked == [("collector", 4318)]
+    assert check.state == "warning"
+    assert "secret" not in check.detail
+
+
+def test_an_endpoint_that_is_no_address_is_a_warning() -> None:
+    check = found({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x:notaport"})["OTLP"]
+
+    assert check.state == "warning"
+
+
+def test_a_check_that_crashes_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash() -> NoReturn:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(checks, "_clock", crash)
+    results = found()
+
+    assert "the check itself failed" in results["clock"].detail
+    assert results["Python"].state == "ok"
+
+
+def test_a_working_directory_that_is_gone_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    assert found()["working directory"].state == "problem"
+
+
+def test_without_pidfd_the_watchdog_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: int) -> NoReturn:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", missing, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+
+    assert found()["watchdog"].state == "warning"
