@@ -83,7 +83,7 @@ class OwnerRecorder:
         if not self._created or self._lock is not None:
             return
         try:
-            self._lock = RunLock.acquire(self._paths.lock)
+            self._lock = RunLock.acquire(self._paths.lock, run_id=self.run_id)
         except OSError as error:
             guard.storage_fault("run.lock", error)
 

@@ -40,7 +40,7 @@ def decode_event(line: bytes) -> Event | None:
     """Return the event of a journal line, or None where the line is torn, foreign or unknown."""
     try:
         return _event_decoder.decode(line)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
@@ -48,7 +48,7 @@ def decode_raw(line: bytes) -> dict[str, Any] | None:
     """Return a line as a plain dict with all its fields, or None where it is no JSON object."""
     try:
         return _raw_decoder.decode(line)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
@@ -61,7 +61,7 @@ def decode_snapshot(line: bytes) -> TelemetrySnapshot | None:
     """Return the sample of a line, or None where the line is torn or foreign."""
     try:
         return _snapshot_decoder.decode(line)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

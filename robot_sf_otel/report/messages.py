@@ -48,11 +48,13 @@ def outcome(status: str, seconds: float) -> str:
 
 def opening(run_id: str, pipeline: str, run_dir: Path) -> str:
     """Return what is said when a run opens."""
-    name = one_line(pipeline, TITLE_LIMIT)
-    # A generated id names the directory already; one of the two is enough on a line.
     where = shown_path(run_dir)
-    which = "" if Path(where).name == run_id else f" {one_line(run_id, TITLE_LIMIT)}"
-    return f"Run{which} of {name} – {where}"
+    # What the path says already is not said twice: the line should fit a terminal.
+    named = "" if Path(where).name == run_id else f" {one_line(run_id, TITLE_LIMIT)}"
+    name = one_line(pipeline, TITLE_LIMIT)
+    if f"-{name}-" in where:
+        return f"Run{named} {where}"
+    return f"Run{named} of {name} – {where}"
 
 
 def verdict(status: str, seconds: float, reason: str | None) -> str:

@@ -56,6 +56,12 @@ def test_no_bytes_make_a_reader_raise(data: bytes) -> None:
     decode_raw(data)
 
 
+def test_invalid_utf8_inside_a_string_is_a_bad_line() -> None:
+    line = b'{"event":"step_started","time_unix_nano":1,"step_id":"\xff\xfe"}'
+    assert decode_event(line) is None
+    assert decode_raw(line) is None
+
+
 def test_deeply_nested_line_is_bad_and_not_a_crash() -> None:
     assert decode_raw(b'{"a":' + b"[" * 100_000) is None
 

@@ -84,7 +84,7 @@ def test_a_step_start_is_the_line_of_the_specification(said: list[str], clock: C
     began(ConsoleProgress("lines", clock=clock))
 
     assert said == [
-        f"INFO Run of imitation – output/run-tracker/{RUN[0]}\n",
+        f"INFO Run output/run-tracker/{RUN[0]}\n",
         "INFO Step 2/5 – Collect expert trajectories (ETA 11m, elapsed 2m)\n",
     ]
 
@@ -315,7 +315,7 @@ def test_the_bar_shows_steps_and_leaves_their_lines(
     console.run_finished("completed", 300.0, Path("/x/manifest.md"))
 
     assert pseudo_terminal.show().text == [
-        f"Run of imitation – output/run-tracker/{RUN[0]}",
+        f"Run output/run-tracker/{RUN[0]}",
         f"✓ Step 2/5 – {TITLE} – completed in 2m 03s",
         "✓ Run completed in 5m 00s",
         "Report: /x/manifest.md",
@@ -405,4 +405,4 @@ def test_an_interpreter_that_ends_gives_the_rows_back(
     display._at_exit()
 
     assert pseudo_terminal.show().bottom == 23
-    assert pseudo_terminal.screen.text == [f"Run of imitation – output/run-tracker/{RUN[0]}"]
+    assert pseudo_terminal.screen.text == [f"Run output/run-tracker/{RUN[0]}"]
