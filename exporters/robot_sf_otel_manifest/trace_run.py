@@ -48,6 +48,9 @@ class ClosedRun:
     start_ns: int
     end_ns: int
     steps: int
+    trace_id: str | None = None
+    dirty: bool = False
+    next_write: float = 0.0
 
     def owns(self, span: ReadableSpan) -> bool:
         """Return whether a span of the same trace belongs to this run and not to a later one."""
@@ -57,13 +60,15 @@ class ClosedRun:
     def amend(self, spans: list[ReadableSpan], redact: Redactor, process: str | None) -> bool:
         """Add spans that ended after the root; return whether they are on disk."""
         kept = spans[: max(0, MAX_STEPS - self.steps)]
-        self.steps += len(spans)
+        self.steps += len(kept)
         events = [event for span in kept for event in translate.step_events(span, redact, process)]
+        if len(kept) < len(spans):
+            events.append(_left_out(len(spans) - len(kept), self.end_ns, self.trace_id))
         journal = JournalWriter(RunPaths(self.run_dir).journal, on_fault=guard.storage_fault)
         journal.append(*events)
         stats = journal.stats
         journal.close()
-        self.rewrite()
+        self._changed()
         return not stats.pending and not stats.events_dropped
 
     def add_sample(self, snapshot: TelemetrySnapshot) -> None:
@@ -71,16 +76,43 @@ class ClosedRun:
         writer = TelemetryWriter(RunPaths(self.run_dir).telemetry, on_fault=guard.storage_fault)
         writer.append(snapshot)
         writer.close()
-        self.rewrite()
+        self._changed()
+
+    def _changed(self) -> None:
+        self.dirty = True
+        if time.monotonic() >= self.next_write:
+            self.rewrite()
 
     def rewrite(self) -> None:
-        """Write the derived files anew, from what is on disk."""
+        """Write the derived files anew from what is on disk, if anything was added to it."""
+        if not self.dirty:
+            return
+        began = time.monotonic()
+        self.dirty = False
         fold, _ = fold_run(self.run_dir)
         figures = summarise(RunPaths(self.run_dir).telemetry)
         try:
             write_derived(self.run_dir, fold.record(telemetry=figures))
         except (OSError, ValueError) as error:
             guard.storage_fault("manifest", error)
+        self.next_write = _after_pause(began)
+
+
+def _left_out(number: int, time_unix_nano: int, trace_id: str | None) -> e.TelemetryFault:
+    message = f"spans beyond the first {MAX_STEPS} of a run are left out"
+    return e.TelemetryFault(
+        where="spans",
+        message=message,
+        count=number,
+        time_unix_nano=time_unix_nano,
+        trace_id=trace_id,
+    )
+
+
+def _after_pause(began: float) -> float:
+    """Return when derived files may be written again that were begun at `began`; monotonic."""
+    now = time.monotonic()
+    return now + max(MANIFEST_SECONDS, (now - began) / MANIFEST_SHARE)
 
 
 class TraceRun:
@@ -98,7 +130,6 @@ class TraceRun:
         self.steps = 0
         self.left_out = 0
         self.owner = True
-        self._started = started
         self._redact = redact
         self._last_ns = started.time_unix_nano
         paths = RunPaths(run_dir)
@@ -159,8 +190,7 @@ class TraceRun:
             self._derived_bytes += write_derived(self.run_dir, record)
         except (OSError, ValueError) as error:
             guard.storage_fault("manifest", error)
-        now = time.monotonic()
-        self._next_write = now + max(MANIFEST_SECONDS, (now - began) / MANIFEST_SHARE)
+        self._next_write = _after_pause(began)
 
     def _cost(self) -> SelfCost:
         stats = self._journal.stats
@@ -194,17 +224,22 @@ class TraceRun:
 
     def _end(self, finished: e.RunFinished, root_id: str | None) -> tuple[ClosedRun, bool]:
         closed = ClosedRun(
-            self.run_dir, root_id, self.start_ns, finished.time_unix_nano, self.steps
+            run_dir=self.run_dir,
+            root_span_id=root_id,
+            start_ns=self.start_ns,
+            end_ns=finished.time_unix_nano,
+            steps=self.steps,
+            trace_id=self.trace_id,
         )
         if not self.owner:
             self._journal.close()
             return closed, True
         ids: dict[str, Any] = {"time_unix_nano": finished.time_unix_nano, "trace_id": self.trace_id}
         if self.left_out:
-            message = f"{self.left_out} spans beyond the first {MAX_STEPS} are left out"
-            self.add(e.TelemetryFault(where="spans", message=message, **ids))
+            self.add(_left_out(self.left_out, finished.time_unix_nano, self.trace_id))
         for place, message, count in guard.drain():
             self.add(e.TelemetryFault(where=place, message=message, count=count, **ids))
+        finished.self_cost = self._cost()
         self.add(finished)
         self._next_write = float("inf")
         written = self.write()

@@ -91,6 +91,7 @@ class ManifestSpanExporter(SpanExporter):
         with guard.shielded("span exporter"), self._lock:
             # A list: each is written, whatever became of those before.
             written = [run.write() for run in self._open.values()]
+            self._rewrite_closed()
             return all(written)
         return False
 
@@ -100,6 +101,7 @@ class ManifestSpanExporter(SpanExporter):
             self._take_samples()
             for trace, run in list(self._open.items()):
                 self._close(trace, run.give_up(NOT_ENDED))
+            self._rewrite_closed()
             self._shut = True
 
     def take_samples(self) -> None:
@@ -198,6 +200,10 @@ class ManifestSpanExporter(SpanExporter):
         while len(self._closed) > MAX_CLOSED:
             self._closed.popitem(last=False)
         return written
+
+    def _rewrite_closed(self) -> None:
+        for closed in self._closed.values():
+            closed.rewrite()
 
     # ------------------------------------------------------------------------- recorded by our own
 

@@ -68,7 +68,6 @@ class RunFold:
         self._pipeline: str | None = None
         self._scenario: str | None = None
         self._span_id: str | None = None
-        self._root_spans: set[str] = set()
         self._executions: dict[str, _Execution] = {}
         self._skips: dict[str, e.StepSkipped] = {}
         self._facts: dict[str, dict[str, Any]] = {
@@ -142,16 +141,12 @@ class RunFold:
             case e.RunResumed():
                 self._end = None
                 self._span_id = event.span_id or self._span_id
-                if event.span_id:
-                    self._root_spans.add(event.span_id)
 
     def _on_run_started(self, event: e.RunStarted) -> None:
         if self._header is not None:
             return
         self._header = event
         self._span_id = event.span_id
-        if event.span_id:
-            self._root_spans.add(event.span_id)
         self._pipeline = self._pipeline or event.pipeline
         self._scenario = self._scenario or event.scenario_config_path
         self._facts["params"] = {**event.params, **self._facts["params"]}
@@ -161,8 +156,15 @@ class RunFold:
 
     def _on_plan_changed(self, event: e.PlanChanged) -> None:
         self._pipeline = event.pipeline or self._pipeline
+        self._take_root_span(event)
         self._scenario = event.scenario_config_path or self._scenario
         self._declared = event.plan
+
+    def _take_root_span(self, event: e.PlanChanged | e.RunFinished | e.RunRecovered) -> None:
+        """Learn the root span from a later event where the start did not know it yet."""
+        header = self._header
+        if self._span_id is None and header is not None and header.span_id is None:
+            self._span_id = event.span_id
 
     def _on_step_started(self, event: e.StepStarted) -> None:
         key = event.span_id or f"{event.step_id}@{event.time_unix_nano}"
@@ -223,6 +225,7 @@ class RunFold:
         if self._end is not None:
             return
         self._end = event
+        self._take_root_span(event)
         if isinstance(event, e.RunFinished):
             self._self_cost = event.self_cost
         status: StepStatus = "cancelled" if event.status == "cancelled" else "failed"
@@ -252,7 +255,7 @@ class RunFold:
         plan = Plan(unique.values())
         for skip in self._skips.values():
             plan.skip(skip.step_id, skip.reason)
-        for run in sorted(self._executions.values(), key=lambda run: run.started_ns):
+        for run in self._in_order():
             if not self._is_top_level(run):
                 continue
             earlier = self._skips.get(run.step_id)
@@ -261,6 +264,17 @@ class RunFold:
             if run.status == "skipped":
                 plan.skip(run.step_id, run.skip_reason)
         return plan
+
+    def _in_order(self) -> list[_Execution]:
+        """Executions by their start; of those that began at once the parents first."""
+        return sorted(self._executions.values(), key=lambda run: (run.started_ns, self._depth(run)))
+
+    def _depth(self, run: _Execution) -> int:
+        seen: set[str] = set()
+        while (parent := run.parent_span_id or "") in self._executions and parent not in seen:
+            seen.add(parent)
+            run = self._executions[parent]
+        return len(seen)
 
     def running(self) -> list[StepExecutionEntry]:
         """Return the executions that are under way, in the order in which they were seen."""
@@ -345,7 +359,7 @@ class RunFold:
         rows: list[tuple[int, StepExecutionEntry]] = []
         attempts: dict[tuple[str, str | None], int] = {}
         begun: set[str] = set()
-        for run in sorted(self._executions.values(), key=lambda run: run.started_ns):
+        for run in self._in_order():
             parent = self._executions.get(run.parent_span_id or "")
             if parent is None:
                 begun.add(run.step_id)

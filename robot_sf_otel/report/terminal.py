@@ -24,6 +24,8 @@ _WHOLE_SCREEN: Final = "\x1b[r"
 _DOWN: Final = "\x1bD"
 _ERASE_BELOW: Final = "\x1b[J"
 _ERASE_LINE: Final = "\x1b[2K"
+RESTORE: Final = f"{_SAVE}{_WHOLE_SCREEN}{_RESTORE}{_ERASE_BELOW}"
+"""What gives every row back, whoever writes it: for the terminal of a process that was killed."""
 _LEAST_HEIGHT: Final = 8
 _LEAST_WIDTH: Final = 30
 _BUFFER: Final = 1500
@@ -96,7 +98,7 @@ class Terminal:
         text = ""
         if self.rows and size != self._size:
             # Terminals forget the region when they are resized. Below the cursor is only the bar.
-            text += f"{_SAVE}{_WHOLE_SCREEN}{_RESTORE}{_ERASE_BELOW}"
+            text += RESTORE
             self.rows = 0
         self._size = size
         rows = rows[: max(0, lines - _LEAST_HEIGHT + 2)]
@@ -120,7 +122,7 @@ class Terminal:
         if not self.in_foreground() and self._stops_background_writers():
             return
         if self.rows:
-            self._write(f"{_SAVE}{_WHOLE_SCREEN}{_RESTORE}{_ERASE_BELOW}")
+            self._write(RESTORE)
             self.rows = 0
         left = list(scrolled)
         while left and self._takes_more(_PATIENCE_SECONDS):

@@ -87,7 +87,7 @@ def test_bad_value_warns_naming_variable_and_value_and_falls_back(
     config, (warning,) = settle({variable: bad})
     assert getattr(config, field) == default
     assert f"{variable}={bad!r}" in warning
-    assert repr(default) in warning
+    assert "is ignored: " in warning
     config, (warning,) = settle(**{field: bad})
     assert getattr(config, field) == default
     assert f"{field}={bad!r}" in warning

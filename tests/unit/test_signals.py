@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -39,8 +40,6 @@ def termination(heard: Heard) -> Iterator[Termination]:
 @pytest.fixture
 def wakeup_fd() -> Iterator[int]:
     """Return the write end of a pipe, and leave no wake-up descriptor behind."""
-    import os
-
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     yield writer
@@ -120,21 +119,21 @@ def test_handler_that_was_set_meanwhile_is_kept(
 def test_wakeup_descriptor_of_an_event_loop_is_kept(
     termination: Termination, heard: Heard, wakeup_fd: int
 ) -> None:
+    ours = os.dup(wakeup_fd)
     signal.set_wakeup_fd(wakeup_fd, warn_on_full_buffer=False)
     signal.signal(SIGNUM, signal.SIG_DFL)
-    termination.install(wakeup_fd + 1)
+    termination.install(ours)
     assert current_wakeup_fd() == wakeup_fd
     signal.raise_signal(SIGNUM)
     assert heard.woken == [SIGNUM]
     termination.restore()
     assert current_wakeup_fd() == wakeup_fd
+    os.close(ours)
 
 
 def test_wakeup_descriptor_that_an_event_loop_sets_during_the_run_is_kept(
     termination: Termination, wakeup_fd: int
 ) -> None:
-    import os
-
     ours = os.dup(wakeup_fd)
     signal.signal(SIGNUM, signal.SIG_DFL)
     termination.install(ours)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +13,7 @@ import pytest
 
 from robot_sf_otel.cli import checks, checks_disk
 from robot_sf_otel.cli.main import run_command
+from robot_sf_otel.store import identity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,15 @@ def test_a_working_machine_has_no_problem(capsys: pytest.CaptureFixture[str]) ->
 
     out = capsys.readouterr().out
     assert "0 problems" in out
-    for name in ("Python", "packages", "artifact root", "disk sync", "OTLP", "watchdog", "clock"):
+    for name in (
+        "Python",
+        "packages",
+        "artifact root",
+        "disk sync",
+        "OTLP",
+        "killed runs",
+        "clock",
+    ):
         assert name in out
 
 
@@ -194,11 +202,8 @@ def test_a_working_directory_that_is_gone_is_a_problem(
     assert found()["working directory"].state == "problem"
 
 
-def test_without_pidfd_the_watchdog_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(_: int) -> NoReturn:
-        raise OSError(38, "Function not implemented")
-
-    monkeypatch.setattr(os, "pidfd_open", missing, raising=False)
-    monkeypatch.setattr("sys.platform", "linux")
-
-    assert found()["watchdog"].state == "warning"
+def test_without_process_start_times_killed_runs_are_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(identity, "_incarnation", lambda _: (True, None))
+    assert found()["killed runs"].state == "warning"

@@ -243,6 +243,38 @@ def test_a_span_that_ends_after_the_root_is_added_to_the_closed_run(tmp_path: Pa
     assert (record.status, record.duration_seconds) == ("completed", 10)
 
 
+def test_many_late_spans_rewrite_the_manifest_once_a_second_and_at_shutdown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("robot_sf_otel_manifest.trace_run.time.monotonic", lambda: 100.0)
+    exporter = ManifestSpanExporter(tmp_path)
+    export(exporter, make_root())
+    export(exporter, make_span("first", 2, start=9, end=12))
+    export(exporter, make_span("second", 3, start=9, end=12))
+    (run_dir,) = find_runs([tmp_path])
+    before = (run_dir / "manifest.json").read_text()
+    exporter.shutdown()
+
+    assert '"first"' in before
+    assert '"second"' not in before
+    assert '"second"' in (run_dir / "manifest.json").read_text()
+
+
+def test_late_spans_beyond_the_limit_are_counted_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trace_run, "MAX_STEPS", 1)
+    exporter = ManifestSpanExporter(tmp_path)
+    export(exporter, make_root())
+    export(exporter, *(make_span("late", number, start=9, end=12) for number in range(2, 5)))
+    record = the_record(tmp_path)
+
+    assert len(record.steps) == 1
+    assert record.self_cost.faults == [
+        "spans: spans beyond the first 1 of a run are left out (2 times)"
+    ]
+
+
 def test_the_longest_silent_trace_is_closed_when_too_many_are_open(tmp_path: Path) -> None:
     exporter = ManifestSpanExporter(tmp_path)
     for trace in range(1, traces.MAX_OPEN + 1):
@@ -292,7 +324,9 @@ def test_spans_beyond_the_limit_are_counted_and_said(
 
     assert len(record.steps) == 2
     assert record.status == "completed"
-    assert record.self_cost.faults == ["spans: 3 spans beyond the first 2 are left out"]
+    assert record.self_cost.faults == [
+        "spans: spans beyond the first 2 of a run are left out (3 times)"
+    ]
 
 
 def test_a_run_that_the_recorder_writes_is_not_written_twice(tmp_path: Path) -> None:

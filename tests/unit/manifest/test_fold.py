@@ -198,3 +198,21 @@ def test_events_survive_the_way_through_a_line() -> None:
         assert line.endswith(b"\n")
         assert line.count(b"\n") == 1
         assert decode_event(line) == event
+
+
+def test_parent_and_child_that_begin_at_once_are_listed_parent_first() -> None:
+    record = fold(started(), begin("inner", parent="outer"), begin("outer"))
+    assert [entry.step_id for entry in record.steps] == ["outer", "inner"]
+
+
+def test_steps_that_name_each_other_as_parents_do_not_hang_the_reader() -> None:
+    record = fold(started(), begin("a", parent="b"), begin("b", parent="a"))
+    assert {entry.step_id for entry in record.steps} == {"a", "b"}
+
+
+def test_root_span_may_be_known_only_at_the_end() -> None:
+    early = started()
+    early.span_id = None
+    last = end()
+    last.span_id = "root"
+    assert fold(early, last).span_id == "root"
