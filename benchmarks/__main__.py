@@ -21,6 +21,7 @@ from benchmarks import (
     sample_cost,
     step_cost,
 )
+from benchmarks.interpreters import undisturbed
 from benchmarks.results import QUICK, Counts, Row
 from benchmarks.table import FORMATS, Report
 
@@ -81,11 +82,7 @@ def run_apart(task: Task) -> list[Row]:
     Raises:
         RuntimeError: It failed; the message is the end of what it said.
     """
-    environ = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("OTEL_", "ROBOT_SF_", "TRACEPARENT", "TRACESTATE"))
-    }
+    environ = undisturbed()
     paths = [str(ROOT), environ.get("PYTHONPATH", "")]
     environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     # A file and not a pipe: progress lines go there, as they do under a batch system.
@@ -112,7 +109,7 @@ def report(counts: Counts, artifact_root: Path, only: Sequence[str] = ()) -> Rep
     rows: list[Row] = []
     failed: dict[str, str] = {}
     for task in tasks(counts, places, only):
-        sys.stderr.write(f"measuring: {task.name}, {task.label}, console {task.console}\n")
+        sys.stderr.write(f"measuring {task.name} ({task.label})\n")
         try:
             rows += run_apart(task)
         except RuntimeError as error:

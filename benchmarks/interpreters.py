@@ -19,13 +19,18 @@ _OWN = ("OTEL_", "ROBOT_SF_", "TRACEPARENT", "TRACESTATE", "COVERAGE_", "COV_COR
 """Beginnings of names that would change what is measured."""
 
 
+def undisturbed() -> dict[str, str]:
+    """Return this process's environment without what would change the measurement."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_OWN)}
+
+
 def environment(cache: Path) -> dict[str, str]:
     """Return an environment in which imports find byte code, as they do once installed.
 
     Args:
         cache: Where the byte code is kept, so that nothing is written into the checkout.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OWN)}
+    kept = undisturbed()
     kept.pop("PYTHONDONTWRITEBYTECODE", None)
     return {**kept, "PYTHONPYCACHEPREFIX": str(cache)}
 

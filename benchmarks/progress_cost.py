@@ -33,32 +33,69 @@ def measure(counts: Counts, directory: Path) -> list[Row]:
         counts: How often to measure.
         directory: An empty folder for the run.
     """
-    from robot_sf_otel import configure, current_step, pipeline, shutdown, step, track
+    from robot_sf_otel import configure, current_step, pipeline, shutdown, step
 
     items = counts.items
-    # tqdm as it is: its defaults, on a stream that is no terminal and costs nothing.
-    tqdm: Any = import_module("tqdm").tqdm
-    silent = io.StringIO()
+    off = in_turn({**_ours(current_step(), items), **_decorated(items)}, counts.loops, items=items)
+    configure(artifact_root=directory / "output", console="off")
+    try:
+        with pipeline("benchmark"), step("loop") as this:
+            on = in_turn({**_ours(this, items), **_theirs(items)}, counts.loops, items=items)
+    finally:
+        shutdown()
+    beside = [
+        Row(
+            group="progress, beside tqdm",
+            name=f"{theirs} / {ours}",
+            ratio=over(on[theirs].wall_stat, on[ours].wall_stat),
+            ratio_to=ours,
+        )
+        for theirs, ours in ((UPDATE, ADVANCE), (TQDM, TRACK))
+    ]
+    return [
+        *_rows("progress, in a step", on, BARE, _LIMITS),
+        *beside,
+        *_rows("progress, telemetry off", off, BARE, {}),
+    ]
+
+
+def _ours(this: StepHandle, items: int) -> dict[str, Callable[[], None]]:
+    from robot_sf_otel import current_step, track
+
+    def advance() -> None:
+        for _ in range(items):
+            this.advance()
+
+    def current() -> None:
+        for _ in range(items):
+            current_step().advance()
+
+    return {
+        BARE: lambda: _walk(range(items)),
+        ADVANCE: advance,
+        TRACK: lambda: _walk(track(range(items))),
+        CURRENT: current,
+    }
+
+
+def _decorated(items: int) -> dict[str, Callable[[], None]]:
+    from robot_sf_otel import step
 
     @step
     def decorated() -> None:
         return
 
-    def loops(this: StepHandle) -> dict[str, Callable[[], None]]:
-        def advance() -> None:
-            for _ in range(items):
-                this.advance()
+    def call() -> None:
+        for _ in range(items):
+            decorated()
 
-        def current() -> None:
-            for _ in range(items):
-                current_step().advance()
+    return {DECORATED: call}
 
-        return {
-            BARE: lambda: _walk(range(items)),
-            ADVANCE: advance,
-            TRACK: lambda: _walk(track(range(items))),
-            CURRENT: current,
-        }
+
+def _theirs(items: int) -> dict[str, Callable[[], None]]:
+    """Return tqdm's ways, with its defaults, on a stream that is no terminal and costs nothing."""
+    tqdm: Any = import_module("tqdm").tqdm
+    silent = io.StringIO()
 
     def update() -> None:
         bar = tqdm(total=items, file=silent)
@@ -66,32 +103,7 @@ def measure(counts: Counts, directory: Path) -> list[Row]:
             bar.update()
         bar.close()
 
-    def call() -> None:
-        for _ in range(items):
-            decorated()
-
-    off = in_turn({**loops(current_step()), DECORATED: call}, counts.loops, items=items)
-    rows = _rows("progress, telemetry off", off, BARE, {})
-    configure(artifact_root=directory / "output", console="off")
-    try:
-        with pipeline("benchmark"), step("loop") as this:
-            others = {UPDATE: update, TQDM: lambda: _walk(tqdm(range(items), file=silent))}
-            on = in_turn({**loops(this), **others}, counts.loops, items=items)
-    finally:
-        shutdown()
-    return (
-        _rows("progress, in a step", on, BARE, _LIMITS)
-        + [
-            Row(
-                group="progress, beside tqdm",
-                name=f"{theirs} / {ours}",
-                ratio=over(on[theirs].wall_stat, on[ours].wall_stat),
-                ratio_to=ours,
-            )
-            for theirs, ours in ((UPDATE, ADVANCE), (TQDM, TRACK))
-        ]
-        + rows
-    )
+    return {UPDATE: update, TQDM: lambda: _walk(tqdm(range(items), file=silent))}
 
 
 def _walk(items: Iterable[int]) -> None:

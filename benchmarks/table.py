@@ -70,7 +70,7 @@ def seconds(value: float | None) -> str:
         return UNKNOWN
     factor, unit = next((u for u in _UNITS if abs(value) >= u[0]), _UNITS[-1])
     scaled = value / factor
-    digits = 0 if abs(scaled) >= 99.5 else 1 if abs(scaled) >= 9.95 else 2  # noqa: PLR2004 - three digits
+    digits = 0 if abs(scaled) >= 99.95 else 1 if abs(scaled) >= 9.995 else 2  # noqa: PLR2004 - three digits
     return f"{scaled:.{digits}f} {unit}"
 
 

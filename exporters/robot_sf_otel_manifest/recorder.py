@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from robot_sf_otel import guard
 from robot_sf_otel.manifest.fold import RunFold
+from robot_sf_otel.manifest.samples import put_progress
 from robot_sf_otel.manifest.schema import (
     TERMINAL_RUN,
     PlanStep,
@@ -117,15 +118,7 @@ class OwnerRecorder:
             )
             for entry in self._fold.running()
         ]
-        if not samples:
-            return
-        shown = next((s for s in reversed(samples) if s.rate is not None), samples[-1])
-        snapshot.step_id = shown.step_id
-        snapshot.steps_per_sec = shown.rate
-        if shown.total is not None or shown.done:
-            snapshot.progress_done = shown.done
-            snapshot.progress_total = shown.total
-        snapshot.steps = samples if len(samples) > 1 else []
+        put_progress(snapshot, samples)
 
     def refresh(self, cost: SelfCost) -> None:
         """Retry what failed, fold what came, and write the derived files if they are due."""

@@ -24,6 +24,7 @@ from robot_sf_otel.instrument.step import planned
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.codec import clip, jsonable, metric_value
 from robot_sf_otel.manifest.plan import Plan
+from robot_sf_otel.manifest.samples import put_progress
 from robot_sf_otel.manifest.schema import (
     Artifact,
     MetricValue,
@@ -439,14 +440,7 @@ class LiveRun:
         snapshot.metrics.update(self._metrics)
         fps = snapshot.metrics.get("fps")
         snapshot.fps = fps if isinstance(fps, float) else None
-        if samples:
-            shown = next((s for s in reversed(samples) if s.rate is not None), samples[-1])
-            snapshot.step_id = shown.step_id
-            snapshot.steps_per_sec = shown.rate
-            if shown.total is not None or shown.done:
-                snapshot.progress_done = shown.done
-                snapshot.progress_total = shown.total
-            snapshot.steps = samples if len(samples) > 1 else []
+        put_progress(snapshot, samples)
         self._recorder.sample(snapshot)
 
     def report_progress(self) -> None:

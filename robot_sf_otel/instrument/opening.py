@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from asyncio import CancelledError
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -53,7 +54,8 @@ class NestedPipeline:
 
     def finish(self, status: FinalStatus = "completed", reason: str | None = None) -> None:
         """End the step that this pipeline is."""
-        self.end(None if status == "completed" else RuntimeError(reason or status))
+        errors = {"failed": RuntimeError, "cancelled": CancelledError}
+        self.end(errors[status](reason or status) if status in errors else None)
 
     def end(self, error: BaseException | None) -> None:
         """End the step that this pipeline is; the run goes on."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Protocol, TypeVar
 
 from robot_sf_otel.instrument import context
 from robot_sf_otel.instrument.step import MAX_NAME, planned
+from robot_sf_otel.instrument.wrapping import is_generator, wrap
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -160,14 +160,13 @@ class PipelineBlock:
         Raises:
             TypeError: It is a generator function.
         """
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        if is_generator(function):
             msg = (
                 f"@pipeline on the generator function {function.__name__!r}: the run would end "
                 f'before its work begins; use `with pipeline("{self._spec.name}"):` inside it'
             )
             raise TypeError(msg)
-        wrap = _async_wrapper if inspect.iscoroutinefunction(function) else _wrapper
-        return cast("Callable[P, R]", wrap(self._spec, cast("Callable[..., Any]", function)))
+        return wrap(functools.partial(begin, self._spec), function)
 
     def __enter__(self) -> RunHandle:
         """Open the run."""
@@ -187,36 +186,6 @@ class PipelineBlock:
     def start(self) -> RunHandle:
         """Open the run by hand; `finish()` of the returned handle ends it."""
         return begin(self._spec)
-
-
-def _wrapper(spec: PipelineSpec, function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - any signature passes through
-        handle = begin(spec)
-        try:
-            result = function(*args, **kwargs)
-        except BaseException as error:
-            handle.end(error)
-            raise
-        handle.end(None)
-        return result
-
-    return wrapper
-
-
-def _async_wrapper(spec: PipelineSpec, function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    async def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - any signature passes
-        handle = begin(spec)
-        try:
-            result = await function(*args, **kwargs)
-        except BaseException as error:
-            handle.end(error)
-            raise
-        handle.end(None)
-        return result
-
-    return wrapper
 
 
 def pipeline(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, cast
 
 from robot_sf_otel.instrument import context
 from robot_sf_otel.instrument.child_process import run_child
+from robot_sf_otel.instrument.wrapping import is_generator, wrap
 
 if TYPE_CHECKING:
     import subprocess
@@ -185,7 +185,7 @@ class StepBlock:
         self._declared = declared
         self._active: list[StepHandle] = []
         if name is not None or declared:
-            StepSpec(step_id=name or "step", **declared)
+            StepSpec(step_id="step" if name is None else name, **declared)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Decorate a plain or async function or method.
@@ -215,7 +215,11 @@ class StepBlock:
         traceback: TracebackType | None,
     ) -> None:
         """End the step; exceptions propagate."""
-        self._active.pop().end(error)
+        # Threads and tasks may share the block: each leaves the step that it is in.
+        current = context.step_var.get()
+        last = len(self._active) - 1
+        own = next((i for i in range(last, -1, -1) if self._active[i] is current), last)
+        self._active.pop(own).end(error)
 
 
 @overload
@@ -286,53 +290,22 @@ def decorate(
         msg = f"@step decorates functions, not {function!r}"
         raise TypeError(msg)
     step_id = name if name is not None else _name_of(function)
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    if is_generator(function):
         msg = (
             f"@step on the generator function {step_id!r}: the step would end before its work "
             f'begins; use `with step("{step_id}"):` inside it, or return a list'
         )
         raise TypeError(msg)
     spec = StepSpec(step_id=step_id, **declared)
-    wrapper = _async_wrapper if inspect.iscoroutinefunction(function) else _wrapper
-    wrapped = wrapper(spec, cast("Callable[..., Any]", function))
+    wrapped = wrap(functools.partial(begin, spec), function)
     setattr(wrapped, SPEC_ATTRIBUTE, spec)
-    return cast("Callable[P, R]", wrapped)
+    return wrapped
 
 
 def _name_of(function: Callable[..., Any]) -> str:
     while isinstance(function, functools.partial):
         function = function.func
     return str(getattr(function, "__name__", type(function).__name__))
-
-
-def _wrapper(spec: StepSpec, function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - any signature passes through
-        handle = begin(spec)
-        try:
-            result = function(*args, **kwargs)
-        except BaseException as error:
-            handle.end(error)
-            raise
-        handle.end(None)
-        return result
-
-    return wrapper
-
-
-def _async_wrapper(spec: StepSpec, function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    async def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - any signature passes
-        handle = begin(spec)
-        try:
-            result = await function(*args, **kwargs)
-        except BaseException as error:
-            handle.end(error)
-            raise
-        handle.end(None)
-        return result
-
-    return wrapper
 
 
 def planned(entry: object) -> tuple[str, str | None, float | None]:
