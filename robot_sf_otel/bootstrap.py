@@ -7,7 +7,6 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ from robot_sf_otel import environment_variables as env
 from robot_sf_otel import guard, semconv
 from robot_sf_otel.config import Arguments, Config, resolve, switched
 from robot_sf_otel.instrument import context
-from robot_sf_otel.redaction import Redactor
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from robot_sf_otel.instrument.runtime import Recorder, Runtime
     from robot_sf_otel.observer import RunObserver
     from robot_sf_otel.providers import Providers
+    from robot_sf_otel.redaction import Redactor
 
 RECORDERS = "robot_sf_otel_recorder"
 """Entry-point group of recorders; the one named `manifest` writes the canonical files."""
@@ -109,6 +108,7 @@ def _configure(
         return
     from robot_sf_otel import __version__, providers
     from robot_sf_otel.instrument.runtime import Runtime
+    from robot_sf_otel.redaction import Redactor
 
     obtained = providers.obtain(tracer_provider, meter_provider, environ)
     if _installed.providers is not None:
@@ -152,6 +152,8 @@ def _compare(arguments: Arguments, config: Config, given: tuple[object, object])
 
 
 def _recorder(config: Config) -> Recorder:
+    from importlib.metadata import entry_points  # 30 ms, only when on
+
     found = {point.name: point for point in entry_points(group=RECORDERS)}
     point = found.get("manifest") or next(iter(found.values()), None)
     if point is None:
@@ -178,7 +180,10 @@ def _observe(
     from robot_sf_otel.system_metrics.sensors import SystemSensors
 
     sensors = SystemSensors()
-    directory = Path.cwd()
+    try:
+        directory = Path.cwd()
+    except OSError:  # it was deleted under the process
+        directory = Path("/")
 
     def facts() -> Mapping[str, Mapping[str, Any]]:
         return {
@@ -200,7 +205,8 @@ def _observe(
 
 
 def _readings() -> Mapping[str, float]:
-    return _installed.observer.readings() if _installed.observer is not None else {}
+    live = context.process.runtime is not None and _installed.observer is not None
+    return _installed.observer.readings() if live and _installed.observer else {}
 
 
 def _join(runtime: Runtime, run_dir: Path, traceparent: str | None) -> None:
@@ -245,7 +251,7 @@ def _close_runs(error: BaseException | None, reason: str) -> None:
     for run in list(context.process.live_runs):
         if not run.owner:
             run.leave()
-        elif error is None and run.running_steps():
+        elif error is None:  # perhaps by sys.exit(3): how it went is not known here
             run.conclude(Outcome("cancelled", "cancellation", reason=reason))
         else:
             run.end(error)
@@ -274,7 +280,7 @@ def shutdown() -> None:
     with guard.shielded("shutdown"):
         _close_runs(None, "shutdown() was called during the run")
         if _installed.observer is not None:
-            _installed.observer.stop()
+            _installed.observer.close()
         if _installed.providers is not None:
             _installed.providers.flush()
     context.process.live_runs.clear()

@@ -103,6 +103,17 @@ def _pattern(text: str) -> str:
     return text
 
 
+def _absolute(text: str) -> Path:
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError("there is no such user") from None
+    try:
+        return path.absolute()
+    except OSError:
+        raise ValueError("the working directory was deleted: give an absolute path") from None
+
+
 def _existing_file(text: str) -> Path:
     path = Path(text).expanduser().absolute()
     if not path.is_file():
@@ -150,10 +161,10 @@ def resolve(arguments: Arguments, environ: Mapping[str, str], warn: Warn) -> Con
         return default
 
     given = arguments
-    root = pick(given.artifact_root, "artifact_root", env.ARTIFACT_ROOT, str, "output")
+    root = pick(given.artifact_root, "artifact_root", env.ARTIFACT_ROOT, _absolute, None)
     run_dir = environ.get(env.RUN_DIR)
     return Config(
-        artifact_root=Path(root).expanduser().absolute(),
+        artifact_root=root or _absolute("output"),
         run_dir=Path(run_dir).absolute() if run_dir else None,
         run_name=pick(given.run_name, "run_name", env.RUN_NAME, str, "") or None,
         interval=pick(given.interval, "interval", env.INTERVAL, _interval, 1.0),

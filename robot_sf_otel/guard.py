@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
-from typing import Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 _seen: Final[set[str]] = set()
 _faults: Final[Counter[tuple[str, str]]] = Counter()
@@ -71,13 +73,30 @@ def storage_fault(where: str, error: BaseException) -> None:
     )
 
 
-@contextmanager
-def shielded(where: str) -> Generator[None]:
-    """Run a block of telemetry code; what it raises is counted as a fault and goes no further."""
-    try:
-        yield
-    except Exception as error:
-        fault(where, error)
+class shielded:  # noqa: N801 - used like a function: `with shielded("where"):`
+    """Run a block of telemetry code; what it raises is counted as a fault and goes no further.
+
+    A class and not a generator: a step passes through several of them.
+    """
+
+    __slots__ = ("_where",)
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        fault(self._where, error)
+        return True
 
 
 def drain() -> list[tuple[str, str, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from robot_sf_otel.instrument.runtime import Console
     from robot_sf_otel.system_metrics.sensors import SystemSensors
 
+CONCLUDE_SECONDS: Final = 3.0
+"""How long SIGTERM waits for another thread that is closing the same run."""
 FACTS_SECONDS: Final = 1.0
 """How long the end of a run waits for the facts of its environment."""
 
@@ -61,22 +64,24 @@ class RunObserver:
         self._flush = flush
         self._samples: dict[str, int] = {}
         self._facts_threads: dict[str, threading.Thread] = {}
+        self._starting = threading.Lock()
         self._monitor = self._new_monitor()
         self._termination = Termination(self._wake, _note_interruption)
 
     def _new_monitor(self) -> Monitor:
         return Monitor(self._config.interval, self._tick, self._on_signal)
 
-    def _wake(self, signum: int) -> None:
+    def _wake(self, signum: int) -> bool:
         self._monitor.wake(signum)
+        return self._monitor.running
 
     def run_opened(self, run: LiveRun) -> None:
         """Take the first sample of a run and watch it from now on."""
         self._samples[run.run_id] = 0
-        with guard.shielded("signal handler"):
-            self._termination.install(self._monitor.wakeup_fd)
-        with guard.shielded("monitor start"):
+        with guard.shielded("monitor start"), self._starting:
             self._monitor.start()
+            # Only with a thread that closes the record; without one SIGTERM stays as it is.
+            self._termination.install(self._monitor.wakeup_fd)
         self._sample(run)
         with guard.shielded("facts"):
             thread = threading.Thread(
@@ -88,8 +93,12 @@ class RunObserver:
     def run_closing(self, run: LiveRun) -> None:
         """Take the last sample of a run; its facts are in when this returns, if they can be."""
         thread = self._facts_threads.pop(run.run_id, None)
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(FACTS_SECONDS)
+        deadline = time.monotonic() + FACTS_SECONDS
+        # In short turns: a signal that comes meanwhile must not wait for them.
+        while thread is not None and thread.is_alive() and run.interrupted_by is None:
+            thread.join(0.02)
+            if time.monotonic() >= deadline:
+                break
         self._sample(run)
 
     def run_closed(self, run: LiveRun, status: str) -> None:
@@ -98,9 +107,11 @@ class RunObserver:
         if self._config.on_finish:
             with guard.shielded("on_finish"):
                 start_on_finish(self._config.on_finish, run.run_dir, status)
-        if context.process.live_runs or threading.current_thread().name == "robot-sf-otel-monitor":
+        if threading.current_thread().name == "robot-sf-otel-monitor":
             return
-        self.stop()
+        with self._starting:  # a run of another thread may be opening now
+            if not context.process.live_runs:
+                self.stop()
 
     def step_began(self) -> None:
         """Start the thread in a child process, whose progress has to be written."""
@@ -142,6 +153,7 @@ class RunObserver:
             self._termination.restore()
         self._samples.clear()
         self._facts_threads.clear()
+        self._starting = threading.Lock()
         self._monitor = self._new_monitor()
         self._termination = Termination(self._wake, _note_interruption)
         self._sensors = type(self._sensors)()
@@ -156,6 +168,13 @@ class RunObserver:
         self._monitor.stop()
         self._monitor = self._new_monitor()
 
+    def close(self) -> None:
+        """Stop for good, and give all descriptors back."""
+        self.stop()
+        if not self._termination.installed:
+            self._monitor.abandon()
+        self._sensors.close()
+
     def _gather(self, run: LiveRun) -> None:
         with guard.shielded("facts"):
             run.add_facts(self._facts())
@@ -169,7 +188,7 @@ class RunObserver:
         reading = None
         for run in list(context.process.live_runs):
             if not run.owner:
-                run.report_progress()
+                run.report()
                 run.recorder.refresh(SelfCost())
                 continue
             if reading is None:
@@ -193,6 +212,7 @@ class RunObserver:
             if run.owner:
                 with guard.shielded("run end"):
                     run.conclude(Outcome("cancelled", "cancellation", reason="SIGTERM"))
+                    run.wait_concluded(CONCLUDE_SECONDS)
         with suppress(Exception):
             self._flush()
         # Last: the pipeline goes on when its child has ended, and could end this process first.

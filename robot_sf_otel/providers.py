@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -153,6 +155,15 @@ def _new_meter_provider(environ: Mapping[str, str]) -> MeterProvider:
     return MeterProvider(readers, resource=_resource(environ), shutdown_on_exit=False)
 
 
+def _own_random() -> None:
+    """Give OTLP's retries a generator of their own: their jitter draws from the global one."""
+    own = random.Random(os.urandom(16))  # noqa: S311 - jitter, no secret
+    for name, module in list(sys.modules.items()):
+        exporter = name.startswith("opentelemetry.exporter.")
+        if exporter and getattr(module, "random", None) is random:
+            module.random = own  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
+
+
 def _exporter_names(environ: Mapping[str, str], variable: str, endpoint: str) -> list[str]:
     """Return the exporters that the environment asks for; an endpoint implies `otlp`."""
     given = [name.strip() for name in environ.get(variable, "").split(",") if name.strip()]
@@ -174,6 +185,7 @@ def _exporters(group: str, names: list[str], environ: Mapping[str, str]) -> list
         try:
             found = [point.load() for point in entry_points(group=group, name=wanted)]
             made.extend(make() for make in found[:1])
+            _own_random()
         except Exception as error:  # noqa: BLE001 - an exporter of a third party
             guard.warn(f"the exporter {name!r} could not be made: {error}")
             continue

@@ -25,15 +25,17 @@ Handler = Callable[[int, FrameType | None], Any]
 class Termination:
     """Our hand on SIGTERM while runs are live; `restore` takes it away again."""
 
-    def __init__(self, wake: Callable[[int], None], note: Callable[[str], None]) -> None:
+    def __init__(self, wake: Callable[[int], bool], note: Callable[[str], None]) -> None:
         """Take nothing over yet.
 
         Args:
-            wake: Hands a signal number to the monitor thread; must be safe anywhere.
+            wake: Hands a signal number to the monitor thread and returns whether there is one;
+                must be safe anywhere.
             note: Remembers that live runs were interrupted; must take no lock.
         """
         self._wake = wake
         self._note = note
+        self._signals = 0
         self._previous: Any = None
         self._previous_wakeup = -1
         self._installed = False
@@ -74,8 +76,11 @@ class Termination:
         if callable(self._previous):
             child_process.forward(signum)
             self._previous(signum, frame)
-        else:
-            self._wake(signum)
+            return
+        self._signals += 1
+        # Nobody there to close the record, or not getting on with it: obey all the same.
+        if not self._installed or self._signals > 1 or not self._wake(signum):
+            self.die()
 
     def die(self) -> None:
         """End this process by SIGTERM's default action, from any thread.
@@ -91,8 +96,10 @@ class Termination:
 
     @property
     def is_default(self) -> bool:
-        """Whether the application left SIGTERM alone; known once it was taken over."""
-        return self._previous is signal.SIG_DFL
+        """Whether the application left SIGTERM alone, before our hand on it and since."""
+        since = signal.getsignal(SIGNUM)
+        untouched = since == self._handle or since is signal.SIG_DFL
+        return self._previous is signal.SIG_DFL and untouched
 
     @property
     def installed(self) -> bool:

@@ -110,7 +110,7 @@ def capture_run(
     artifact_root: Path,
     *,
     clock: Clock | None = None,
-    ids: IdGenerator | None = None,
+    ids: IdGenerator | SequentialIds | None = None,
     **settings: Any,  # noqa: ANN401 - whatever configure() takes
 ) -> Generator[CapturedRuns]:
     """Record the runs of the block under `artifact_root`, then switch off again.

@@ -25,7 +25,7 @@ from robot_sf_otel.manifest.statistics import TelemetrySummary
 from robot_sf_otel.store.derived import write_derived
 from robot_sf_otel.store.journal import JournalTail, JournalWriter
 from robot_sf_otel.store.layout import RunPaths, create_run_dir, worker_journal
-from robot_sf_otel.store.lock import RunLock
+from robot_sf_otel.store.lock import RunLock, is_locked
 from robot_sf_otel.store.reader import fold_run
 from robot_sf_otel.store.telemetry import TelemetryWriter
 
@@ -58,6 +58,7 @@ class OwnerRecorder:
         self._incoming: deque[Event] = deque()
         self._fold = RunFold()
         self._summary = TelemetrySummary()
+        self._last_sample: TelemetrySnapshot | None = None
         self._tails: dict[str, JournalTail] = {}
         self._refreshing = threading.Lock()
         self._dirty = True
@@ -105,9 +106,12 @@ class OwnerRecorder:
             self._add_worker_progress(snapshot)
         self._telemetry.append(snapshot)
         self._summary.add(snapshot)
+        self._last_sample = snapshot
         self._dirty = True
 
     def _add_worker_progress(self, snapshot: TelemetrySnapshot) -> None:
+        with self._refreshing:
+            running = self._fold.running()
         samples = [
             StepSample(
                 step_id=entry.step_id,
@@ -116,7 +120,7 @@ class OwnerRecorder:
                 total=entry.progress.total,
                 rate=entry.progress.rate,
             )
-            for entry in self._fold.running()
+            for entry in running
         ]
         put_progress(snapshot, samples)
 
@@ -165,10 +169,12 @@ class OwnerRecorder:
     def _write_derived(self) -> None:
         began = time.monotonic()
         self._dirty = False
+        if self._last_sample is not None:
+            self._fold.take_progress(self._last_sample)
         try:
             record = self._fold.record(telemetry=self._summary.result(), self_cost=self._cost)
             self._derived_bytes += write_derived(self.run_dir, record)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - what waits for this thread must not die of it
             self._dirty = True
             guard.storage_fault("manifest", error)
         took = time.monotonic() - began
@@ -197,9 +203,15 @@ class OwnerRecorder:
             self._take_in()
             if self._created:
                 self._write_derived()
+            else:
+                guard.warn(f"the record of run {self.run_id} is lost: it could never be written")
             self._closed = True
         if self._lock is not None:
             self._lock.close()
+
+    def is_open(self) -> bool:
+        """Return whether the run was not closed yet."""
+        return not self._closed
 
     def abandon(self) -> None:
         """Close what a forked child inherited, without a lock and without writing."""
@@ -249,6 +261,10 @@ class WorkerRecorder:
         """Let go of the journal."""
         if self._journal is not None:
             self._journal.close()
+
+    def is_open(self) -> bool:
+        """Return whether the owner still holds the run; True where locks tell nothing."""
+        return is_locked(RunPaths(self.run_dir).lock) is not False
 
     def abandon(self) -> None:
         """Close what a forked child inherited."""

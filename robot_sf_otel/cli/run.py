@@ -13,6 +13,8 @@ from typing import Annotated, Final
 
 import typer
 
+from robot_sf_otel.environment_variables import CONSOLE
+
 NOT_FOUND: Final = 127
 """Exit code of a shell for a command that does not exist."""
 NOT_EXECUTABLE: Final = 126
@@ -79,7 +81,9 @@ def track_run(
 
     shown = pipeline or Path(argv[0]).name
     forwarder = Forwarder()
-    configure(artifact_root=artifact_root, run_name=name)
+    # The steps are those of the command and its children: they say what happens, line by line.
+    lines = "lines" if os.environ.get(CONSOLE, "auto") == "auto" else None
+    configure(artifact_root=artifact_root, run_name=name, console=lines)
     runtime = context.process.runtime
     if runtime is None:  # switched off by the environment
         with forwarder:
@@ -119,6 +123,7 @@ def track_step(
 
     forwarder = Forwarder()
     configure(artifact_root=artifact_root)
+    runtime = context.process.runtime
     with forwarder:
         inside = bool(context.process.live_runs)
         opened = None if inside else pipelines.pipeline(step_id).start()
@@ -129,7 +134,8 @@ def track_step(
             live.interrupted_by = forwarder.received
         error = None
         if code != 0:
-            error = subprocess.CalledProcessError(code, [Path(argv[0]).name])
+            shown = runtime.redact.argv(list(argv)) if runtime is not None else list(argv)
+            error = subprocess.CalledProcessError(code, shown)
         handle.end(error)
         if opened is not None:
             opened.end(error)
@@ -186,7 +192,10 @@ class Forwarder:
         code = self._child.wait()
         if code >= 0:
             return code
-        self.ended_by = signal.Signals(-code).name
+        try:
+            self.ended_by = signal.Signals(-code).name
+        except ValueError:  # a real-time signal has no name
+            self.ended_by = f"signal {-code}"
         return 128 - code
 
     def reason(self, code: int) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from robot_sf_otel.instrument.live_run import LiveRun
+    from robot_sf_otel.instrument.live_step import LiveStep
 
 INTERRUPT_GRACE_SECONDS: Final = 0.5
 """After Ctrl-C a terminal has told the child already; only one that stays is told again."""
@@ -53,43 +54,58 @@ def variables(run: LiveRun) -> dict[str, str]:
 class Published:
     """What this process shows its children: `os.environ` and multiprocessing's process state.
 
-    Only one run at a time is shown: with several, a child could not tell which is meant, and
-    `s.run` and `child_env` name theirs anyway.
+    Only one run at a time is shown. With several live ones a child could not tell which is meant,
+    so none is, until one is left; `s.run` and `child_env` name theirs anyway.
     """
 
     def __init__(self) -> None:
         """Show nothing."""
-        self._run: LiveRun | None = None
+        self._live: list[LiveRun] = []
+        self._shown: LiveRun | None = None
         self._before: dict[str, str | None] = {}
         self._state: dict[str, object] | None = None
 
-    def open(self, run: LiveRun) -> None:
-        """Show a run, if none is shown."""
-        if self._run is not None:
-            return
-        self._run = run
-        shown = variables(run)
-        self._before = {name: os.environ.get(name) for name in shown}
-        os.environ.update(shown)
-        self._state = _multiprocessing_config()
-        if self._state is not None:
-            self._state[context.MULTIPROCESSING_KEY] = shown
+    def inherited_traceparent(self) -> str | None:
+        """Return the `TRACEPARENT` that this process was started with, not what it shows itself."""
+        source = self._before if self._live else os.environ
+        return source.get(env_names.TRACEPARENT)
 
-    def update(self, run: LiveRun) -> None:
-        """Show the span of the calling code, if `run` is the one that is shown."""
-        if self._run is not run:
+    def open(self, run: LiveRun) -> None:
+        """Take a run in, and show it if it is the only one."""
+        if not self._live:
+            names = (env_names.TRACEPARENT, env_names.RUN_DIR)
+            self._before = {name: os.environ.get(name) for name in names}
+            self._state = _multiprocessing_config()
+        self._live.append(run)
+        self._settle()
+
+    def update(self, run: LiveRun, step: LiveStep | None) -> None:
+        """Show the span of a step, or of the run, if `run` is the one that is shown."""
+        if self._shown is not run:
             return
-        parent = run.traceparent(context.live_step(run))
+        parent = run.traceparent(step)
         os.environ[env_names.TRACEPARENT] = parent
-        shown = None if self._state is None else self._state.get(context.MULTIPROCESSING_KEY)
-        if isinstance(shown, dict):
-            shown[env_names.TRACEPARENT] = parent
+        state = None if self._state is None else self._state.get(context.MULTIPROCESSING_KEY)
+        if isinstance(state, dict):
+            state[env_names.TRACEPARENT] = parent
 
     def close(self, run: LiveRun) -> None:
-        """Restore what was there before `run` was shown."""
-        if self._run is not run:
+        """Let a run go; one that is left alone is shown from now on."""
+        if run in self._live:
+            self._live.remove(run)
+            self._settle()
+
+    def _settle(self) -> None:
+        only = self._live[0] if len(self._live) == 1 else None
+        if only is self._shown:
             return
-        self._run = None
+        self._shown = only
+        if only is not None:
+            shown = variables(only)
+            os.environ.update(shown)
+            if self._state is not None:
+                self._state[context.MULTIPROCESSING_KEY] = shown
+            return
         for name, value in self._before.items():
             if value is None:
                 os.environ.pop(name, None)

@@ -6,8 +6,10 @@ only running step; with several live runs it belongs to none, with one warning.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
@@ -36,6 +38,7 @@ class _Process:
     def __init__(self) -> None:
         self.runtime: Runtime | None = None
         self.activate: Callable[[], object] | None = None
+        self.activation = threading.RLock()
         self.activating = False
         self.tried = False
         self.live_runs: list[LiveRun] = []
@@ -75,9 +78,15 @@ def inherited_by_process_state() -> dict[str, str]:
 def runtime() -> Runtime | None:
     """Return the live runtime, switching on first where the environment or a parent says so."""
     live = process.runtime
-    if live is not None or process.tried or process.activating:
+    if live is not None or process.tried:
         return live
-    return _activate()
+    with process.activation:  # other threads wait; the activating one must not recur
+        return process.runtime if _decided() else _activate()
+
+
+def _decided() -> bool:
+    """Return whether it is settled that telemetry is on or off, or being settled by this thread."""
+    return process.runtime is not None or process.tried or process.activating
 
 
 def _activate() -> Runtime | None:
@@ -102,8 +111,8 @@ def _activate() -> Runtime | None:
 def live_run() -> LiveRun | None:
     """Return the run that this code belongs to, or None."""
     run = run_var.get()
-    if run is not None and not run.ended:
-        return run
+    if run is not None:  # code of a run that has ended belongs to no other
+        return None if run.ended else run
     live = process.live_runs
     if len(live) == 1:
         return live[0]
@@ -129,18 +138,22 @@ def live_step(run: LiveRun) -> LiveStep | None:
 
 def current_run() -> RunHandle:
     """Return the run that this code belongs to; outside a run a handle that does nothing."""
-    from robot_sf_otel.instrument.pipeline import INERT_RUN
-
     runtime()
-    return live_run() or INERT_RUN
+    return live_run() or _inert_handles()[0]
 
 
 def current_step() -> StepHandle:
     """Return the step that this code belongs to; outside a step a handle that does nothing."""
-    from robot_sf_otel.instrument.step import INERT_STEP
-
     runtime()
     run = live_run()
-    if run is None:
-        return step_var.get() or INERT_STEP
-    return live_step(run) or INERT_STEP
+    step = live_step(run) if run is not None else None
+    return step or _inert_handles()[1]
+
+
+@functools.cache
+def _inert_handles() -> tuple[RunHandle, StepHandle]:
+    """Return the handles for code outside a run; their modules import this one."""
+    from robot_sf_otel.instrument.pipeline import INERT_RUN
+    from robot_sf_otel.instrument.step import INERT_STEP
+
+    return INERT_RUN, INERT_STEP

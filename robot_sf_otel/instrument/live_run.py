@@ -73,11 +73,13 @@ class LiveRun:
         self.adoptable = adoptable
         self.ended = False
         self._concluding = threading.Lock()
+        self._concluded = threading.Event()
         self.interrupted_by: str | None = None
         self.capture_cpu_seconds = 0.0
         self.started = runtime.clock.monotonic()
         self.plan_state = Plan(plan)
         self._recorder = recorder
+        self.url = recorder.run_dir.as_uri()
         self._metrics: dict[str, MetricValue] = {}
         self._running: dict[str, LiveStep] = {}
         self._begun: set[str] = set()
@@ -93,6 +95,7 @@ class LiveRun:
         """In a forked child: write a journal of its own; the parent's steps are not ours to end."""
         self._recorder = recorder
         self.owner = False
+        self.adoptable = False
         self._running = {}
 
     @property
@@ -106,22 +109,22 @@ class LiveRun:
         return self._recorder.run_dir
 
     @property
-    def url(self) -> str:
-        """The run's directory as `file://` URL."""
-        return self._recorder.run_dir.as_uri()
-
-    @property
-    def artifacts_dir(self) -> Path:
-        """The run's own folder for artifacts, created when asked for."""
+    def artifacts_dir(self) -> Path | None:
+        """The run's own folder for artifacts, created when asked for; None where that fails."""
         folder = self.run_dir / "artifacts"
-        with guard.shielded("artifacts folder"):
+        try:
             folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            guard.storage_fault("artifacts folder", error)
+            return None
         return folder
 
     def traceparent(self, step: LiveStep | None) -> str:
         """Return the W3C trace context of a step, or of the run."""
-        span = step.span if step is not None else self.span
-        return spans.format_traceparent(span.get_span_context())
+        if step is not None:  # the ids are there as text already
+            flags = step.span.get_span_context().trace_flags
+            return f"00-{self.trace_id}-{step.span_id}-{flags:02x}"
+        return spans.format_traceparent(self.span.get_span_context())
 
     def running_steps(self) -> list[LiveStep]:
         """Return the steps that this process runs now, in the order in which they began."""
@@ -151,6 +154,8 @@ class LiveRun:
         """Mark a planned step as one that will not run."""
         with guard.shielded("skip"):
             name, _, _ = planned(step_id)
+            if name not in self.plan_state:
+                guard.warn_once(f"skip:{name}", f"skip: {name!r} is not in the plan")
             self.plan_state.skip(name, reason)
             self.record(e.StepSkipped(step_id=name, reason=reason, **self.ids()))
 
@@ -252,11 +257,15 @@ class LiveRun:
             self.runtime.observer.run_opened(self)
 
     def outcome(self, error: BaseException | None) -> Outcome:
-        """Classify what left the run; after a signal a failure is a cancellation."""
+        """Classify what left the run or a step; after a signal a failure is a cancellation."""
         outcome = of_exception(error, self.runtime.redact.text)
         if outcome.status == "failed" and self.interrupted_by is not None:
             return Outcome("cancelled", "cancellation", reason=self.interrupted_by)
         return outcome
+
+    def wait_concluded(self, seconds: float) -> None:
+        """Wait until another thread that is closing this run has done so."""
+        self._concluded.wait(seconds)
 
     def _finish(self, outcome: Outcome, error: BaseException | None) -> None:
         self._leave()
@@ -271,13 +280,18 @@ class LiveRun:
         try:
             context.run_var.reset(tokens[0])
         except ValueError:  # finished in another context than it was started in
-            context.run_var.set(None)
+            if context.run_var.get() is self:
+                context.run_var.set(None)
             return
         detach(tokens[1])
 
     def leave(self) -> None:
         """Take part no longer in a run of another process; it goes on."""
+        with guard.shielded("leave"):
+            self.report()
         self.ended = True
+        if self in context.process.live_runs:
+            context.process.live_runs.remove(self)
         published.close(self)
         self._recorder.close()
 
@@ -287,8 +301,10 @@ class LiveRun:
             return
         try:
             self._conclude(outcome, error)
+            self._concluded.set()
         except Exception:
             self._let_go()
+            self._concluded.set()
             raise
         except BaseException:  # Ctrl-C came in between: the end of the interpreter tries again
             self._concluding.release()
@@ -334,8 +350,9 @@ class LiveRun:
         self._recorder.close()
         if observer is not None:
             observer.run_closed(self, outcome.status)
+        report = self.run_dir / "manifest.md"
         self.runtime.console.run_finished(
-            outcome.status, duration, self.run_dir / "manifest.md", outcome.reason
+            outcome.status, duration, report if report.exists() else None, outcome.reason
         )
 
     def _let_go(self) -> None:
@@ -371,7 +388,7 @@ class LiveRun:
     def step_began(self, step: LiveStep) -> None:
         """Take a step into the running ones, the plan and the console."""
         self._running[step.span_id] = step
-        published.update(self)
+        published.update(self, step)
         if not step.nested:
             self._begun.add(step.step_id)
             self.plan_state.add(step.step_id, step.title)
@@ -389,7 +406,7 @@ class LiveRun:
     def step_ended(self, step: LiveStep, outcome: Outcome) -> None:
         """Take a step out of the running ones."""
         self._running.pop(step.span_id, None)
-        published.update(self)
+        published.update(self, context.live_step(self))
         if step.nested:
             return
         position = self.plan_state.position(step.step_id)
@@ -443,9 +460,18 @@ class LiveRun:
         put_progress(snapshot, samples)
         self._recorder.sample(snapshot)
 
-    def report_progress(self) -> None:
-        """Write the progress of this child process's steps to its journal."""
+    def report(self) -> None:
+        """Write what this child process knows to its journal: progress, metrics, faults."""
         now = self.runtime.clock.monotonic()
+        metrics, self._metrics = self._metrics, {}
+        found: list[e.Event] = [
+            e.TelemetryFault(where=where, message=message, count=count, **self.ids())
+            for where, message, count in guard.drain()
+        ]
+        if metrics:
+            found.append(e.MetricLogged(metrics=metrics, **self.ids()))
+        if found:
+            self._recorder.record(*found, sync=False)
         for step in self.running_steps():
             if step.measure(now).rate:
                 self._recorder.record(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
@@ -220,18 +221,15 @@ class LiveStep:
             try:
                 context.step_var.reset(token)
             except ValueError:  # begun in another context: an async generator closed elsewhere
-                context.step_var.set(None)
+                if context.step_var.get() is self:
+                    context.step_var.set(None)
         otel_token, self._otel_token = self._otel_token, None
         if otel_token is not None:
             detach(otel_token)
 
     def _outcome(self, error: BaseException | None) -> Outcome:
-        outcome = of_exception(error, self.of_run.runtime.redact.text)
-        if self._skipped and outcome is COMPLETED:
-            return SKIPPED
-        if outcome.status == "failed" and self.of_run.interrupted_by is not None:
-            return Outcome("cancelled", "cancellation", reason=self.of_run.interrupted_by)
-        return outcome
+        outcome = self.of_run.outcome(error)
+        return SKIPPED if self._skipped and outcome is COMPLETED else outcome
 
     def conclude(self, outcome: Outcome, now_ns: int) -> None:
         """Write the end of the step to the journal, once."""
@@ -268,12 +266,15 @@ class LiveStep:
         return usage
 
     def _settle_span(self, error: BaseException | None, outcome: Outcome) -> None:
-        self._span.set_attribute(semconv.TASK_RUN_RESULT, outcome.result)
-        self._span.set_attribute(semconv.STEP_DONE, self.done)
+        attributes: dict[str, str | float] = {
+            semconv.TASK_RUN_RESULT: outcome.result,
+            semconv.STEP_DONE: self.done,
+        }
         if self.total is not None:
-            self._span.set_attribute(semconv.STEP_TOTAL, self.total)
+            attributes[semconv.STEP_TOTAL] = self.total
         if self._skip_reason is not None:
-            self._span.set_attribute(semconv.STEP_SKIP_REASON, self._skip_reason)
+            attributes[semconv.STEP_SKIP_REASON] = self._skip_reason
+        self._span.set_attributes(attributes)
         mark_error(self._span, outcome, error)
 
     def close_span(self, outcome: Outcome) -> None:
@@ -304,9 +305,12 @@ class PlainStep(InertStep):
 
 
 def detach(token: Token[Context]) -> None:
-    """Detach a context; OpenTelemetry logs instead of raising where it was attached elsewhere."""
-    with guard.shielded("context detach"):
-        otel_context.detach(token)
+    """Detach a context, quietly where it was attached elsewhere: an async generator, a notebook.
+
+    OpenTelemetry's own `detach` logs a traceback then, which is nobody's error.
+    """
+    with suppress(ValueError):
+        token.var.reset(token)
 
 
 def _attributes(spec: StepSpec) -> dict[str, str | float]:
@@ -324,6 +328,9 @@ def begin_step(runtime: Runtime, spec: StepSpec) -> StepHandle:
     """Begin a step in the run that the calling code belongs to. Never raises."""
     with guard.shielded("step start"):
         run = context.live_run()
+        if run is not None and not run.owner and not run.recorder.is_open():
+            run.leave()  # a pool that outlived the run that it was made for
+            run = None
         if run is None:
             guard.warn_once(
                 OUTSIDE_RUN,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from asyncio import CancelledError
 from collections.abc import Iterable
@@ -13,7 +12,6 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
-from robot_sf_otel import environment_variables as env
 from robot_sf_otel import guard, semconv
 from robot_sf_otel.instrument import context, spans
 from robot_sf_otel.instrument.child_process import published
@@ -64,7 +62,8 @@ class NestedPipeline:
         try:
             context.run_var.reset(self._token)
         except ValueError:  # ended in another context than it was begun in
-            context.run_var.set(None)
+            if context.run_var.get() is self._run:
+                context.run_var.set(None)
 
 
 def begin_pipeline(runtime: Runtime, spec: PipelineSpec) -> RunHandle:
@@ -84,6 +83,7 @@ def begin_pipeline(runtime: Runtime, spec: PipelineSpec) -> RunHandle:
 
 def _adopt(runtime: Runtime, run: LiveRun, spec: PipelineSpec) -> RunHandle:
     """Give a run that `robot-sf-otel run` opened this pipeline's name, plan and parameters."""
+    run.adoptable = False  # a pipeline inside this one is a step
     plan = [plan_step(entry) for entry in spec.plan]
     run.plan_state.replace(plan)
     ids = run.ids()
@@ -105,8 +105,10 @@ def open_run(runtime: Runtime, spec: PipelineSpec, *, adoptable: bool = False) -
         adoptable: Whether a pipeline in a child process gives this run its name and plan.
     """
     current = otel_context.get_current()
-    outer = trace.get_current_span(current).get_span_context()
-    parent = spans.parse_traceparent(os.environ.get(env.TRACEPARENT))
+    outer = spans.live_context(trace.get_current_span(current))
+    if not outer.is_valid:  # of a run that ended in another context, say
+        current = trace.set_span_in_context(trace.INVALID_SPAN, current)
+    parent = spans.parse_traceparent(published.inherited_traceparent())
     links: list[trace.Link] = []
     if parent is not None and runtime.linked_run_id is not None:
         links.append(trace.Link(parent))

@@ -56,9 +56,19 @@ def of_exception(error: BaseException | None, redact: Callable[[str], str]) -> O
         return COMPLETED
     if isinstance(error, _CANCELLED):
         return Outcome("cancelled", "cancellation", reason=type(error).__name__)
-    result: Result = "timeout" if getattr(error, TIMED_OUT, False) else "failure"
-    info = describe(error, redact)
-    return Outcome("failed", result, info, f"{info.type}: {info.message}".rstrip(": "))
+    try:
+        info = describe(error, redact)
+        return Outcome("failed", _result(error), info, f"{info.type}: {info.message}".rstrip(": "))
+    except Exception:  # noqa: BLE001 - an exception of the application may do anything when asked
+        return Outcome("failed", "failure", reason=type(error).__name__)
+
+
+def _result(error: BaseException) -> Result:
+    # Not getattr: an exception of the application may have a __getattr__ that raises.
+    if error.__dict__.get(TIMED_OUT):
+        return "timeout"
+    killed = isinstance(error, subprocess.CalledProcessError) and error.returncode < 0
+    return "error" if killed else "failure"
 
 
 def describe(error: BaseException, redact: Callable[[str], str]) -> ErrorInfo:

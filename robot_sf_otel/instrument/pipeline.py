@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Protocol, TypeVar, cast
 
 from robot_sf_otel.instrument import context
 from robot_sf_otel.instrument.step import MAX_NAME, planned
@@ -51,7 +51,10 @@ class RunHandle(Protocol):
 
     @property
     def artifacts_dir(self) -> Path | None:
-        """The run's own folder for artifacts, created when asked for; None outside a run."""
+        """The run's own folder for artifacts, created when asked for.
+
+        None outside a run and where the folder cannot be created.
+        """
         ...
 
     @property
@@ -160,6 +163,9 @@ class PipelineBlock:
         Raises:
             TypeError: It is a generator function.
         """
+        if isinstance(function, staticmethod | classmethod):
+            method = cast("Any", function)
+            return cast("Callable[P, R]", type(method)(self(method.__func__)))
         if is_generator(function):
             msg = (
                 f"@pipeline on the generator function {function.__name__!r}: the run would end "
@@ -239,6 +245,9 @@ def checked_plan(steps: Iterable[PlanEntry]) -> tuple[tuple[str, str | None, flo
         TypeError: An entry is no step.
         ValueError: A step is named twice.
     """
+    if isinstance(steps, str):
+        msg = f"a plan is a list of steps, not the text {steps!r}: steps=[{steps!r}]"
+        raise TypeError(msg)
     entries = tuple(planned(entry) for entry in steps)
     seen: set[str] = set()
     for step_id, _, _ in entries:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sized
+from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from robot_sf_otel import guard
 from robot_sf_otel.instrument import context
+from robot_sf_otel.instrument.step import check_count
 
 if TYPE_CHECKING:
     from robot_sf_otel.instrument.live_step import LiveStep
@@ -29,7 +31,8 @@ class Track(Generic[T]):
         self._unit = unit
         self._total = total
         if total is None and isinstance(iterable, Sized):
-            self._total = len(iterable)
+            with suppress(Exception):  # a __len__ that raises: torch's loaders of endless data
+                self._total = len(iterable)
 
     def __len__(self) -> int:
         """Return the length of the iterable.
@@ -77,7 +80,5 @@ def track(iterable: Iterable[T], total: float | None = None, unit: str = "it") -
     Raises:
         ValueError: `total` is negative.
     """
-    if total is not None and not total >= 0:
-        msg = f"track: total={total!r} must not be negative"
-        raise ValueError(msg)
+    check_count("track: total", total)
     return Track(iterable, total, unit)

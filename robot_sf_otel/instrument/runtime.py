@@ -73,6 +73,10 @@ class RunRecorder(Protocol):
         """Let go without writing: this process is a forked child."""
         ...
 
+    def is_open(self) -> bool:
+        """Return whether the run is still held by its owner; False once it was closed."""
+        ...
+
 
 class Joined(Protocol):
     """A run of another process that this one takes part in."""

@@ -49,6 +49,12 @@ def remote_span(parent: SpanContext) -> Span:
     return NonRecordingSpan(parent)
 
 
+def live_context(span: Span) -> SpanContext:
+    """Return the context of a span that has not ended, else an invalid one."""
+    ended = getattr(span, "end_time", None) is not None
+    return trace.INVALID_SPAN_CONTEXT if ended else span.get_span_context()
+
+
 def parent_context(run: LiveRun, parent: LiveStep | None) -> Context:
     """Return the context in which a step of `run` begins.
 

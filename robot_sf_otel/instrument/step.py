@@ -47,10 +47,7 @@ class StepSpec:
             msg = "a step needs a name that is not empty"
             raise ValueError(msg)
         for name in ("total", "expected_seconds", "baseline_rate"):
-            value: float | None = getattr(self, name)
-            if value is not None and not value >= 0:
-                msg = f"step {self.step_id!r}: {name}={value!r} must not be negative"
-                raise ValueError(msg)
+            check_count(f"step {self.step_id!r}: {name}", getattr(self, name))
 
 
 class StepHandle(Protocol):
@@ -227,7 +224,6 @@ def step(name: Callable[P, R], /) -> Callable[P, R]: ...
 @overload
 def step(
     name: str | None = None,
-    /,
     *,
     title: str | None = None,
     total: float | None = None,
@@ -237,7 +233,6 @@ def step(
 ) -> StepBlock: ...
 def step(
     name: str | Callable[..., Any] | None = None,
-    /,
     *,
     title: str | None = None,
     total: float | None = None,
@@ -323,6 +318,20 @@ def planned(entry: object) -> tuple[str, str | None, float | None]:
         return _name_of(entry), None, None
     msg = f"a plan names steps or decorated functions, not {entry!r}"
     raise TypeError(msg)
+
+
+def check_count(label: str, value: float | None) -> None:
+    """Refuse what cannot be a number of units or seconds.
+
+    Raises:
+        ValueError: The value is negative, NaN or no number.
+    """
+    try:
+        fits = value is None or value >= 0
+    except TypeError:
+        raise ValueError(f"{label}={value!r} is no number") from None
+    if not fits:
+        raise ValueError(f"{label}={value!r} must not be negative")
 
 
 def is_finite(value: float) -> bool:

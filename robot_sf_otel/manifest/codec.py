@@ -24,7 +24,14 @@ MAX_DEPTH: Final = 8
 MAX_TEXT: Final = 10_000
 """Characters kept of one recorded string; what was cut is said at its end."""
 
-_encoder: Final = msgspec.json.Encoder()
+
+def _plain(value: object) -> object:
+    """Return what the encoder does not know as what it does: NumPy's numbers have `item()`."""
+    item = getattr(value, "item", None)
+    return item() if callable(item) else repr(value)
+
+
+_encoder: Final = msgspec.json.Encoder(enc_hook=_plain)
 _event_decoder: Final[msgspec.json.Decoder[Event]] = msgspec.json.Decoder(Event)
 _raw_decoder: Final = msgspec.json.Decoder(dict[str, Any])
 _snapshot_decoder: Final = msgspec.json.Decoder(TelemetrySnapshot)
@@ -33,7 +40,11 @@ _snapshot_decoder: Final = msgspec.json.Decoder(TelemetrySnapshot)
 def encode_event(event: Event) -> bytes:
     """Return the journal line of an event, newline included."""
     head = f'{{"schema_version":{SCHEMA_VERSION},"time":"{rfc3339(event.time_unix_nano)}",'
-    return head.encode() + _encoder.encode(event)[1:] + b"\n"
+    try:
+        body = _encoder.encode(event)
+    except UnicodeEncodeError:  # a lone surrogate, of a file name that is no UTF-8
+        body = _encoder.encode(jsonable(msgspec.to_builtins(event, enc_hook=_plain)))
+    return head.encode() + body[1:] + b"\n"
 
 
 def decode_event(line: bytes) -> Event | None:

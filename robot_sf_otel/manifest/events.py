@@ -8,6 +8,7 @@ come from the monotonic clock.
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -40,8 +41,13 @@ def rfc3339(time_unix_nano: int) -> str:
         OverflowError: The time lies outside the years 1 to 9999.
     """
     seconds, nanos = divmod(time_unix_nano, NANOSECONDS)
-    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=nanos // 1000)
-    return moment.isoformat(timespec="microseconds")[:-6] + "Z"
+    return f"{_whole_second(seconds)}.{nanos // 1000:06d}Z"
+
+
+@functools.lru_cache(maxsize=8)
+def _whole_second(seconds: int) -> str:
+    """Return a second without zone; the events of one moment share it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")[:-6]
 
 
 class _Event(Struct, kw_only=True, omit_defaults=True, tag_field="event"):

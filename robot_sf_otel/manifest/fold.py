@@ -31,6 +31,7 @@ from robot_sf_otel.manifest.schema import (
     SelfCost,
     StepExecutionEntry,
     StepStatus,
+    TelemetrySnapshot,
     Usage,
 )
 
@@ -264,6 +265,43 @@ class RunFold:
             if run.status == "skipped":
                 plan.skip(run.step_id, run.skip_reason)
         return plan
+
+    def take_progress(self, snapshot: TelemetrySnapshot) -> None:
+        """Take the progress of running steps from a telemetry sample.
+
+        A step's own events tell it only at the end; the samples tell how far it got meanwhile.
+        """
+        if snapshot.steps:
+            for sample in snapshot.steps:
+                self._note(sample.step_id, sample.span_id, sample.done, sample.total, sample.rate)
+        elif snapshot.step_id is not None and snapshot.progress_done is not None:
+            self._note(
+                snapshot.step_id,
+                None,
+                snapshot.progress_done,
+                snapshot.progress_total,
+                snapshot.steps_per_sec,
+            )
+
+    def _note(
+        self,
+        step_id: str,
+        span_id: str | None,
+        done: float,
+        total: float | None,
+        rate: float | None,
+    ) -> None:
+        run = self._executions.get(span_id or "") or next(
+            (
+                run
+                for run in reversed(self._executions.values())
+                if run.step_id == step_id and run.status == "running"
+            ),
+            None,
+        )
+        if run is not None and run.status == "running":
+            unit = run.progress.unit
+            run.progress = Progress(done=done, total=total, unit=unit, rate=rate)
 
     def _in_order(self) -> list[_Execution]:
         """Executions by their start; of those that began at once the parents first."""

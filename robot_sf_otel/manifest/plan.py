@@ -18,12 +18,13 @@ class Plan:
         ValueError: A step is named twice.
     """
 
-    __slots__ = ("_skipped", "_steps")
+    __slots__ = ("_positions", "_skipped", "_steps")
 
     def __init__(self, steps: Iterable[PlanStep] = ()) -> None:
         """Take the planned steps in order."""
         self._steps: dict[str, PlanStep] = {}
         self._skipped: dict[str, str | None] = {}
+        self._positions: dict[str, int] | None = None
         self.replace(steps)
 
     def replace(self, steps: Iterable[PlanStep]) -> None:
@@ -42,13 +43,18 @@ class Plan:
                 raise ValueError(msg)
             taken[planned.step_id] = planned
         self._steps = taken
+        self._positions = None
         self._skipped = {name: why for name, why in self._skipped.items() if name in taken}
 
     def add(self, step_id: str, display_name: str | None = None) -> bool:
         """Append a step that was not planned; return whether it was new. A start ends a skip."""
-        self._skipped.pop(step_id, None)
+        if step_id in self._skipped:
+            del self._skipped[step_id]
+            self._positions = None
         if step_id in self._steps:
             return False
+        if self._positions is not None:
+            self._positions[step_id] = len(self._positions) + 1
         self._steps[step_id] = PlanStep(step_id=step_id, display_name=display_name)
         return True
 
@@ -56,6 +62,7 @@ class Plan:
         """Mark a step as one that will not run; an unplanned one joins the plan as skipped."""
         self._steps.setdefault(step_id, PlanStep(step_id=step_id))
         self._skipped[step_id] = reason
+        self._positions = None
 
     def is_skipped(self, step_id: str) -> bool:
         """Return whether the step was skipped."""
@@ -86,8 +93,7 @@ class Plan:
 
     def position(self, step_id: str) -> int | None:
         """The x of "x of N", 1-based; None for a step that is skipped or not in the plan."""
-        if step_id not in self._steps or step_id in self._skipped:
-            return None
-        if not self._skipped:
-            return list(self._steps).index(step_id) + 1
-        return [name for name in self._steps if name not in self._skipped].index(step_id) + 1
+        if self._positions is None:  # kept up to date from here on: a run may have 10,000 steps
+            counted = (name for name in self._steps if name not in self._skipped)
+            self._positions = {name: place for place, name in enumerate(counted, start=1)}
+        return self._positions.get(step_id)

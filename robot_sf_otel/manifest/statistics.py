@@ -69,8 +69,12 @@ class Distribution:
                 self._zeros += times
 
     def quantile(self, share: float) -> float:
-        """Return the value below which `share` (0 to 1) of all values lie, within 1 %."""
-        rank = share * (self.count - 1)
+        """Return the nearest-rank quantile within 1 %: `share` (0 to 1) of all values reach it.
+
+        The smallest value that at least `share` of all values do not exceed (Hyndman, Fan:
+        "Sample Quantiles in Statistical Packages", 1996, definition 1).
+        """
+        rank = math.ceil(share * self.count) - 1
         seen = 0
         estimate = self._maximum
         for value, times in self._ascending():

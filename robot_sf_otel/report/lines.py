@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from loguru import Record
+
     from robot_sf_otel.instrument.runtime import StepView
     from robot_sf_otel.manifest.schema import Anomaly, PerformanceRecommendation
 
@@ -106,9 +108,16 @@ class LineDisplay:
             return
         from loguru import logger
 
+        logger = logger.patch(_as_package)
         if self._left_out:
             logger.log("INFO", "{}", f"… {self._left_out} lines about short steps left out")
             self._left_out = 0
         self._allowance = max(0.0, self._allowance - 1)
         self._last_line = now
         logger.log(level, "{}", text)
+
+
+def _as_package(record: Record) -> None:
+    """Name the package as origin of a line: which function wrote it tells nobody anything."""
+    record["name"] = "robot_sf_otel"
+    record["function"] = "progress"

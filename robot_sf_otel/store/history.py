@@ -290,5 +290,5 @@ def _not_found(roots: Sequence[Path], text: str) -> str:
         places = ", ".join(str(root / TRACKER_DIR) for root in roots)
         return f"there are no runs under {places}"
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-    close = difflib.get_close_matches(text[:_SHOWN], names, n=_NAMED, cutoff=0.3)
-    return f"no run {shown!r}; the closest are {', '.join(close or names[:_NAMED])}"
+    close = difflib.get_close_matches(text[:_SHOWN], names, n=_NAMED, cutoff=0.0)
+    return f"no run {shown!r}; the closest are {', '.join(close)}"

@@ -178,7 +178,12 @@ def load_run(run_dir: Path, *, telemetry: bool = True) -> LoadedRun:
         if old is None:
             raise UnreadableRun(f"{run_dir} holds no run: no readable start in manifest.jsonl")
         return LoadedRun(run_dir, old, [f"recorded by the original {OLD_FORMAT} tracker"])
-    state = None if fold.status in TERMINAL_RUN else owner_state(run_dir, time.time())
+    state = None
+    if fold.status not in TERMINAL_RUN:
+        state = owner_state(run_dir, time.time())
+        sample = last_snapshot(RunPaths(run_dir).telemetry)
+        if sample is not None:
+            fold.take_progress(sample)
     if state == "dead":
         fold.apply(closing_event(run_dir, fold))
         problems.append("the run was not closed; it is shown as failed")

@@ -128,6 +128,9 @@ class LinuxProcesses:
         for pid, process in self._known.items():
             if pid in skip:
                 continue
+            if not full and pid == os.getpid():  # alive, and its times need no file
+                readings[pid] = ProcessReading(process.parent, *_own_cpu_seconds())
+                continue
             try:
                 stat = process.stat()
             except ProcessGoneError:
@@ -147,10 +150,7 @@ class LinuxProcesses:
     def _reading(self, process: LinuxProcess, stat: Stat, *, full: bool) -> ProcessReading:
         cpu, reaped = stat.cpu_ticks * _TICK, stat.reaped_ticks * _TICK
         if process.pid == os.getpid():  # microseconds instead of ticks
-            own = resource.getrusage(resource.RUSAGE_SELF)
-            children = resource.getrusage(resource.RUSAGE_CHILDREN)
-            cpu = own.ru_utime + own.ru_stime
-            reaped = children.ru_utime + children.ru_stime
+            cpu, reaped = _own_cpu_seconds()
         if not full:
             return ProcessReading(stat.parent, cpu, reaped)
         read, write = process.disk_bytes()
@@ -306,3 +306,10 @@ class LinuxProcesses:
                 above.add(pid)
             self._ancestors = frozenset(above - {parent, 0})
         return self._ancestors
+
+
+def _own_cpu_seconds() -> tuple[float, float]:
+    """Return the CPU seconds of this process and of the children that it waited for."""
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime, children.ru_utime + children.ru_stime

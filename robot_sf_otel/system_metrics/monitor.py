@@ -58,10 +58,9 @@ class Monitor:
             RuntimeError: No thread can be started.
         """
         if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._loop, name="robot-sf-otel-monitor", daemon=True
-            )
-            self._thread.start()
+            thread = threading.Thread(target=self._loop, name="robot-sf-otel-monitor", daemon=True)
+            thread.start()
+            self._thread = thread
 
     def wake(self, signum: int = 0) -> None:
         """Hand a signal number to the thread; 0 only makes it look up. Safe anywhere."""
@@ -88,6 +87,7 @@ class Monitor:
                 os.close(fd)
             except OSError:
                 continue
+        self._read_fd = self._write_fd = -1  # the numbers may soon be those of other files
 
     def _loop(self) -> None:
         self._watch()

@@ -70,6 +70,11 @@ class SystemSensors:
         """Return the CPU seconds of the process tree so far, cheaply."""
         return self._tree.cpu_seconds_now()
 
+    def close(self) -> None:
+        """Give all descriptors back; later readings have only what is known by then."""
+        self._tree.close()
+        self._host.close()
+
     def read(self) -> TelemetrySnapshot:
         """Return a reading of the machine; each sensor fails alone to None.
 

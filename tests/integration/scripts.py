@@ -119,9 +119,7 @@ class Scripts:
         command = [*prefix, sys.executable, str(self.write(source)), *arguments]
         return self.start_command(command, env=env)
 
-    def start_command(
-        self, command: list[str], *, env: Mapping[str, str] | None = None
-    ) -> Running:
+    def start_command(self, command: list[str], *, env: Mapping[str, str] | None = None) -> Running:
         """Start a command in the folder and return at once."""
         process = subprocess.Popen(
             command,

@@ -25,7 +25,7 @@ def test_command_gets_the_run_directory_and_the_status(tmp_path: Path) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not told.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    for command in observer._commands:  # pyright: ignore[reportPrivateUsage]
+    for command in observer._commands:
         command.wait(DEADLINE_SECONDS)
     assert told.read_text() == f"{run_dir} completed"
 

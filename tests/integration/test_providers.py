@@ -154,9 +154,7 @@ def test_providers_are_made_and_set_where_there_are_none(scripts: Scripts) -> No
     [{"OTEL_SERVICE_NAME": "mine"}, {"OTEL_RESOURCE_ATTRIBUTES": "service.name=mine"}],
     ids=lambda variables: next(iter(variables)),
 )
-def test_service_name_of_the_environment_wins(
-    scripts: Scripts, variables: dict[str, str]
-) -> None:
+def test_service_name_of_the_environment_wins(scripts: Scripts, variables: dict[str, str]) -> None:
     scripts.run(
         """
         from opentelemetry import trace

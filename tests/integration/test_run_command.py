@@ -59,7 +59,9 @@ def test_run_exits_with_the_commands_own_code_and_records_it(
 
 
 def test_run_hands_on_input_output_and_arguments(scripts: Scripts) -> None:
-    done = run(scripts, "run", "--", "sh", "-c", 'echo "$1"; cat; echo to-stderr >&2', "sh", "--name")
+    done = run(
+        scripts, "run", "--", "sh", "-c", 'echo "$1"; cat; echo to-stderr >&2', "sh", "--name"
+    )
     assert done.out == "--name\n"
     assert "to-stderr" in done.errors
 

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import contextvars
+import os
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +21,7 @@ from robot_sf_otel.store.reader import load_run
 from tests.unit.warned import warnings_said
 
 if TYPE_CHECKING:
+    from robot_sf_otel.instrument.pipeline import RunHandle
     from robot_sf_otel.manifest.schema import PipelineRunRecord
 
 
@@ -139,20 +144,26 @@ def test_shutdown_switches_off(said: list[str]) -> None:
     assert said == []
 
 
-@pytest.mark.parametrize(("in_step", "status"), [(False, "completed"), (True, "cancelled")])
-def test_shutdown_closes_a_live_run(in_step: bool, status: str) -> None:  # noqa: FBT001 - a table
+@pytest.mark.parametrize("in_step", [False, True])
+def test_shutdown_closes_a_live_run(in_step: bool) -> None:  # noqa: FBT001 - a table
+    def leave_open() -> RunHandle:
+        run = pipeline("p").start()
+        if in_step:
+            step("train").__enter__()
+        return run
+
     configure()
-    run = pipeline("p").start()
-    if in_step:
-        block = step("train")
-        block.__enter__()
+    run = contextvars.copy_context().run(leave_open)
     shutdown()
     (record,) = records()
-    assert record.status == status
-    assert {entry.status for entry in record.steps} <= {"cancelled"}
+    assert (record.status, record.status_reason) == (
+        "cancelled",
+        "shutdown() was called during the run",
+    )
+    assert [entry.status for entry in record.steps] == ["cancelled"] * in_step
     assert context.process.live_runs == []
     run.finish()
-    assert records()[0].status == status
+    assert records()[0].status == "cancelled"
 
 
 def test_step_that_outlives_shutdown_ends_quietly(said: list[str]) -> None:
@@ -246,7 +257,10 @@ def test_secrets_are_masked_before_anything_is_written(tmp_path: Path) -> None:
 def test_package_without_an_installed_recorder_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
-    monkeypatch.setattr(bootstrap, "entry_points", lambda **_: ())
+    def nothing(**_: object) -> tuple[()]:
+        return ()
+
+    monkeypatch.setattr("importlib.metadata.entry_points", nothing)
     configure()
     record_one()
     (warning,) = said
@@ -266,6 +280,25 @@ def test_nothing_is_switched_on_while_a_spawned_child_imports_its_main_module(
     monkeypatch.setattr(process.current_process(), "_inheriting", False, raising=False)
     record_one()
     assert len(records()) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
+def test_switching_on_and_off_leaves_no_descriptor_and_no_thread_behind() -> None:
+    def left() -> tuple[int, set[str]]:
+        names = {t.name for t in threading.enumerate() if t.name.startswith("robot-sf-otel")}
+        return len(os.listdir("/proc/self/fd")), names  # noqa: PTH208 - a count
+
+    def once() -> None:
+        configure()
+        record_one()
+        shutdown()
+
+    once()
+    before = left()
+    for _ in range(3):
+        once()
+    assert left() == before
+    assert before[1] == set()
 
 
 def test_host_runtime_and_version_control_are_in_the_record() -> None:
@@ -296,8 +329,6 @@ def test_given_providers_are_never_ours_to_shut_down() -> None:
 
 
 def test_provider_that_hangs_delays_the_end_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    import threading
-
     from robot_sf_otel import providers
 
     release = threading.Event()

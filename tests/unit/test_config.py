@@ -16,7 +16,8 @@ NONE: Final = Arguments()
 
 
 def settle(
-    environ: dict[str, str] | None = None, **arguments: Any  # noqa: ANN401 - what configure() takes
+    environ: dict[str, str] | None = None,
+    **arguments: Any,  # noqa: ANN401 - what configure() takes
 ) -> tuple[Config, list[str]]:
     """Return what is settled on, and the warnings."""
     said: list[str] = []
@@ -55,7 +56,7 @@ RULES: Final = str(Path(__file__))
         ("redact", env.REDACT, "plate", "plate", "name", "name"),
     ],
 )
-def test_argument_beats_variable_and_variable_beats_default(
+def test_argument_beats_variable_and_variable_beats_default(  # noqa: PLR0917 - a table
     field: str, variable: str, given_text: str, expected: object, argument: object, wins: object
 ) -> None:
     config, said = settle({variable: given_text})
@@ -88,7 +89,8 @@ def test_bad_value_warns_naming_variable_and_value_and_falls_back(
     assert getattr(config, field) == default
     assert f"{variable}={bad!r}" in warning
     assert "is ignored: " in warning
-    config, (warning,) = settle(**{field: bad})
+    argument: dict[str, Any] = {field: bad}
+    config, (warning,) = settle(**argument)
     assert getattr(config, field) == default
     assert f"{field}={bad!r}" in warning
 
@@ -155,7 +157,8 @@ def test_neither_yes_nor_no_is_refused() -> None:
     ids=str,
 )
 def test_the_switches_beat_each_other_in_their_order(
-    environ: dict[str, str], expected: bool | None  # noqa: FBT001 - a table
+    environ: dict[str, str],
+    expected: bool | None,  # noqa: FBT001 - a table
 ) -> None:
     said: list[str] = []
     assert switched(environ, said.append) is expected

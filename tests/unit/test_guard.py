@@ -23,7 +23,9 @@ def test_message_with_braces_is_said_as_it_is(said: list[str]) -> None:
 
 def test_warning_names_the_code_that_gave_it() -> None:
     sources: list[str] = []
-    sink = logger.add(lambda message: sources.append(str(message)), format="{name}", level="WARNING")
+    sink = logger.add(
+        lambda message: sources.append(str(message)), format="{name}", level="WARNING"
+    )
     try:
         guard.warn("x")
     finally:

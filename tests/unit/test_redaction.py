@@ -437,12 +437,15 @@ LONG = {
 
 @pytest.mark.parametrize("text", LONG.values(), ids=LONG)
 def test_the_time_grows_with_the_length_only(redactor: Redactor, text: str) -> None:
-    """Anything but linear would take minutes; the bound leaves room for a slow machine."""
-    started = time.process_time()
+    """Four times the text takes four times as long; quadratic work would take sixteen times."""
 
-    redactor.text(text)
+    def seconds(length: int) -> float:
+        started = time.process_time()
+        redactor.text(text[:length])
+        return time.process_time() - started
 
-    assert time.process_time() - started < 1.0
+    seconds(1000)  # whatever is compiled on first use
+    assert seconds(len(text)) < 10 * seconds(len(text) // 4) + 0.05
 
 
 def test_a_long_name_is_judged_by_its_end(redactor: Redactor) -> None:

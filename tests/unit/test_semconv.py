@@ -70,7 +70,9 @@ def convention(name: str) -> tuple[str, str]:
     Raises:
         AttributeError: The conventions have no such instrument.
     """
-    area = {"hw": "hw_metrics"}.get(name.split(".")[0], f"{name.split('.')[0]}_metrics")
+    area = {"hw": "hw_metrics"}.get(
+        name.split(".", maxsplit=1)[0], f"{name.split('.', maxsplit=1)[0]}_metrics"
+    )
     module = importlib.import_module(f"opentelemetry.semconv._incubating.metrics.{area}")
     drawing = Drawing()
     create = getattr(module, f"create_{name.replace('.', '_')}")

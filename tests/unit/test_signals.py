@@ -18,6 +18,11 @@ class Heard:
         self.woken: list[int] = []
         self.noted: list[str] = []
         self.handled: list[int] = []
+        self.alive = True
+
+    def wake(self, signum: int) -> bool:
+        self.woken.append(signum)
+        return self.alive
 
     def handler(self, signum: int, frame: object) -> None:
         self.handled.append(signum)
@@ -31,7 +36,7 @@ def heard() -> Heard:
 @pytest.fixture
 def termination(heard: Heard) -> Iterator[Termination]:
     before = signal.getsignal(SIGNUM)
-    made = Termination(heard.woken.append, heard.noted.append)
+    made = Termination(heard.wake, heard.noted.append)
     yield made
     made.restore()
     signal.signal(SIGNUM, before)
@@ -165,3 +170,45 @@ def test_another_thread_gives_nothing_back(
     assert termination.installed
     signal.raise_signal(SIGNUM)
     assert heard.noted == ["SIGTERM"]
+
+
+@pytest.fixture
+def deaths(termination: Termination, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return what grows each time that the process would have ended."""
+    died: list[int] = []
+
+    def die(_: Termination) -> None:
+        died.append(SIGNUM)
+
+    monkeypatch.setattr(Termination, "die", die)
+    return died
+
+
+def test_first_signal_is_left_to_the_monitor_and_the_second_obeyed_at_once(
+    termination: Termination, heard: Heard, wakeup_fd: int, deaths: list[int]
+) -> None:
+    signal.signal(SIGNUM, signal.SIG_DFL)
+    termination.install(wakeup_fd)
+    signal.raise_signal(SIGNUM)
+    assert (heard.woken, deaths) == ([SIGNUM], [])
+    signal.raise_signal(SIGNUM)
+    assert deaths == [SIGNUM]
+
+
+def test_signal_without_a_monitor_is_obeyed_at_once(
+    termination: Termination, heard: Heard, wakeup_fd: int, deaths: list[int]
+) -> None:
+    signal.signal(SIGNUM, signal.SIG_DFL)
+    termination.install(wakeup_fd)
+    heard.alive = False
+    signal.raise_signal(SIGNUM)
+    assert deaths == [SIGNUM]
+
+
+def test_handler_that_was_set_meanwhile_makes_the_signal_the_applications(
+    termination: Termination, heard: Heard, wakeup_fd: int
+) -> None:
+    signal.signal(SIGNUM, signal.SIG_DFL)
+    termination.install(wakeup_fd)
+    signal.signal(SIGNUM, heard.handler)
+    assert not termination.is_default

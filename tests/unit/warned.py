@@ -18,7 +18,9 @@ def warnings_said() -> Generator[list[str]]:
     """Collect warnings; what was said before the block may be said again in it."""
     said: list[str] = []
     guard.reset()
-    sink = logger.add(lambda message: said.append(str(message)), level="WARNING", format="{message}")
+    sink = logger.add(
+        lambda message: said.append(str(message)), level="WARNING", format="{message}"
+    )
     try:
         yield said
     finally:

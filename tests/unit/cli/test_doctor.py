@@ -205,5 +205,8 @@ def test_a_working_directory_that_is_gone_is_a_problem(
 def test_without_process_start_times_killed_runs_are_a_warning(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(identity, "_incarnation", lambda _: (True, None))
+    def unknown(_: int) -> tuple[bool, int | None]:
+        return True, None
+
+    monkeypatch.setattr(identity, "_incarnation", unknown)
     assert found()["killed runs"].state == "warning"

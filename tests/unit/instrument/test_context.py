@@ -46,15 +46,15 @@ def test_handles_with_telemetry_off_accept_everything(tmp_path: Path) -> None:
             handle.mark_skipped("why")
             assert (handle.step_id, handle.span_id, handle.total) == ("", None, None)
             assert (handle.done, handle.unit) == (0, "it")
-        for handle in (run, current_run()):
-            handle.plan(["a"])
-            handle.skip("a")
-            handle.log_params({"a": 1})
-            handle.log_metric("m", 1)
-            handle.log_artifact("x")
-            assert handle.bind(len) is len
-            assert (handle.run_id, handle.run_dir, handle.trace_id) == (None, None, None)
-            assert handle.artifacts_dir is None
+        for of_run in (run, current_run()):
+            of_run.plan(["a"])
+            of_run.skip("a")
+            of_run.log_params({"a": 1})
+            of_run.log_metric("m", 1)
+            of_run.log_artifact("x")
+            assert of_run.bind(len) is len
+            assert (of_run.run_id, of_run.run_dir, of_run.trace_id) == (None, None, None)
+            assert of_run.artifacts_dir is None
         assert list(track([1, 2])) == [1, 2]
     run.finish()
     assert said == []
@@ -150,13 +150,16 @@ def test_run_that_is_finished_in_another_context_is_closed(runs: CapturedRuns) -
 
 
 def test_step_that_ends_in_another_thread_ends_once(runs: CapturedRuns) -> None:
-    with pipeline("p"):
-        handle = step("s").__enter__()
-        thread = threading.Thread(target=handle.end, args=(None,))
-        thread.start()
-        thread.join()
-        handle.end(ValueError("late"))
-        assert current_step().step_id == ""
+    def work() -> None:
+        with pipeline("p"):
+            handle = step("s").__enter__()
+            thread = threading.Thread(target=handle.end, args=(None,))
+            thread.start()
+            thread.join()
+            handle.end(ValueError("late"))
+            assert current_step().step_id == ""
+
+    contextvars.copy_context().run(work)
     assert found(runs) == {"s": ("completed", 0)}
     assert [event["event"] for event in runs.events].count("step_finished") == 1
 

@@ -110,6 +110,10 @@ def fails() -> None:
     raise ValueError("x")
 
 
+def disk_fails() -> None:
+    raise OSError("context")
+
+
 def test_exception_that_leaves_is_the_same_object_with_its_traceback_cause_and_context(
     tmp_path: Path,
 ) -> None:
@@ -119,7 +123,7 @@ def test_exception_that_leaves_is_the_same_object_with_its_traceback_cause_and_c
     @step
     def train() -> None:
         try:
-            raise OSError("context")
+            disk_fails()
         except OSError:
             raise raised from cause
 

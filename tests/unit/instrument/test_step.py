@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from robot_sf_otel import current_run, current_step, pipeline, step, track
+from robot_sf_otel.instrument.live_run import LiveRun
+from robot_sf_otel.manifest.schema import TelemetrySnapshot
 from robot_sf_otel.testing import CapturedRuns, FakeClock, capture_run
 
 if TYPE_CHECKING:
@@ -294,3 +296,41 @@ def test_handles_outside_a_run_do_nothing() -> None:
 def test_s_run_runs_the_command_even_with_telemetry_off() -> None:
     with step("evaluate") as this:
         assert this.run(["true"]).returncode == 0
+
+
+def test_declaration_that_is_no_number_is_refused_in_one_clear_line() -> None:
+    with pytest.raises(ValueError, match="step 'x': total='ten' is no number"):
+        step("x", total="ten")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
+
+
+def test_name_of_a_step_may_be_given_by_keyword(runs: CapturedRuns) -> None:
+    with pipeline("p"), step(name="train"):
+        pass
+    assert statuses(runs) == {"train": "completed"}
+
+
+def test_text_as_plan_is_refused_and_not_taken_letter_by_letter() -> None:
+    with pytest.raises(TypeError, match="a plan is a list of steps"):
+        pipeline("p", steps="abc")
+
+
+def test_folder_for_artifacts_is_none_where_it_cannot_be_made(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with capture_run(blocked), pipeline("p") as run:
+        assert run.artifacts_dir is None
+
+
+def test_progress_of_a_running_step_is_in_the_record_before_it_ends(tmp_path: Path) -> None:
+    clock = FakeClock()
+    with (
+        capture_run(tmp_path, clock=clock) as runs,
+        pipeline("p") as run,
+        step("train", total=100) as this,
+    ):
+        this.advance(40)
+        clock.advance(2.0)
+        assert isinstance(run, LiveRun)
+        run.sample(TelemetrySnapshot(timestamp_ms=1))
+        progress = runs.record.steps[0].progress
+    assert (progress.done, progress.total, progress.rate) == (40, 100, 20.0)

@@ -438,8 +438,12 @@ def test_abandoned_writer_writes_nothing_even_while_the_lock_is_held(
 
 
 def test_event_that_cannot_be_encoded_costs_only_itself(path: Path, faults: Faults) -> None:
+    class Hostile:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
     writer = JournalWriter(path, on_fault=faults)
-    writer.append(e.ParamsLogged(time_unix_nano=1, params={"x": object()}), event("b"))
+    writer.append(e.ParamsLogged(time_unix_nano=1, params={"x": Hostile()}), event("b"))
     assert len(faults) == 1
     assert writer.stats.events_dropped == 1
     assert names(path) == ["b"]
