@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,7 @@ def _configure(
     environ: Mapping[str, str] = {**os.environ, **context.inherited_by_process_state()}
     if switched(environ, guard.warn) is False:
         return
-    config = resolve(arguments, environ, guard.warn)
+    config = _beside_inherited(resolve(arguments, environ, guard.warn))
     if context.process.runtime is not None:
         _compare(arguments, config, (tracer_provider, meter_provider))
         return
@@ -131,6 +132,16 @@ def _configure(
     _hook()
     if config.run_dir is not None:
         _join(runtime, config.run_dir, environ.get(env.TRACEPARENT))
+
+
+def _beside_inherited(config: Config) -> Config:
+    """Let the artifact root of an inherited run directory win: there a linked run belongs too."""
+    from robot_sf_otel.store.layout import TRACKER_DIR
+
+    run_dir = config.run_dir
+    if run_dir is None or run_dir.parent.name != TRACKER_DIR:
+        return config
+    return replace(config, artifact_root=run_dir.parent.parent)
 
 
 def _compare(arguments: Arguments, config: Config, given: tuple[object, object]) -> None:

@@ -189,7 +189,11 @@ def test_directory_of_a_closed_run_starts_a_new_linked_run(scripts: Scripts) -> 
     traceparent = f"00-{first.trace_id}-{first.span_id}-01"
     done = scripts.run(
         source,
-        env={"ROBOT_SF_OTEL_RUN_DIR": str(scripts.run_dirs[0]), "TRACEPARENT": traceparent},
+        env={
+            "ROBOT_SF_OTEL_RUN_DIR": str(scripts.run_dirs[0]),
+            "TRACEPARENT": traceparent,
+            "ROBOT_SF_ARTIFACT_ROOT": "elsewhere",  # the new run lies beside the old one
+        },
     )
     assert not done.warnings
     new = next(record for record in scripts.records if record.run_id != first.run_id)
