@@ -164,8 +164,9 @@ def test_a_pool_of_workers_is_billed(tree: ProcessTree, method: str) -> None:
     assert during.process_count >= 3
     assert billed >= 0.35
     if method != "forkserver":  # whose workers are children of a server that lives on
-        # The tracker of semaphores, which lives on as well, is billed but was not waited for.
-        assert billed == pytest.approx(truth, abs=0.1)
+        # The tracker of semaphores, an interpreter of its own, lives on: it is billed, rightly,
+        # but the kernel adds it to nobody's children yet.
+        assert truth - 0.05 <= billed <= truth + 0.5
 
 
 def test_a_step_boundary_sees_a_child_that_has_ended_since_the_sample(tree: ProcessTree) -> None:
