@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import os
 import socket
 import threading
@@ -9,9 +11,11 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from robot_sf_otel import guard
+from robot_sf_otel.manifest.events import RunFinished
 from robot_sf_otel.manifest.fold import RunFold
 from robot_sf_otel.manifest.samples import put_progress
 from robot_sf_otel.manifest.schema import (
@@ -149,14 +153,19 @@ class OwnerRecorder:
         self._acquire()
 
     def _take_in(self) -> None:
-        # Child processes first: the end of the run closes the steps that they left open.
-        for event in self._worker_events():
+        own: list[Event] = []
+        end: list[Event] = []
+        while self._incoming:
+            event = self._incoming.popleft()
+            (end if isinstance(event, RunFinished) else own).append(event)
+        # By time, so that what a child reports of a step comes after the step's start, but each
+        # journal in its own order. The end is last: it closes the steps that children left open.
+        merged = heapq.merge(own, *self._worker_events(), key=attrgetter("time_unix_nano"))
+        for event in itertools.chain(merged, end):
             self._fold.apply(event)
             self._dirty = True
-        while self._incoming:
-            self._fold.apply(self._incoming.popleft())
 
-    def _worker_events(self) -> Iterator[Event]:
+    def _worker_events(self) -> Iterator[list[Event]]:
         try:
             names = sorted(path.name for path in self._paths.workers.iterdir())
         except OSError:
@@ -164,7 +173,7 @@ class OwnerRecorder:
         for name in names:
             if name not in self._tails:
                 self._tails[name] = JournalTail(self._paths.workers / name)
-            yield from self._tails[name].read()
+            yield self._tails[name].read()
 
     def _write_derived(self) -> None:
         began = time.monotonic()

@@ -186,3 +186,23 @@ def test_worker_that_is_terminated_does_not_close_the_run(scripts: Scripts) -> N
     assert record.status == "completed"
     assert scripts.steps["collect"].progress.done == 1
     assert scripts.statuses["endless"] == "failed"
+
+
+def test_artifact_of_a_forked_child_is_with_the_step_that_it_inherited(scripts: Scripts) -> None:
+    scripts.run(
+        """
+        import os
+        from pathlib import Path
+        from robot_sf_otel import configure, current_step, pipeline, step
+        configure(interval=0.1)
+        with pipeline("p"), step("train"):
+            child = os.fork()
+            if child == 0:
+                Path("model.zip").write_bytes(b"123")
+                current_step().log_artifact("model.zip")
+                os._exit(0)
+            os.waitpid(child, 0)
+        """
+    )
+    (entry,) = scripts.record.steps
+    assert [artifact.name for artifact in entry.artifacts] == ["model.zip"]
