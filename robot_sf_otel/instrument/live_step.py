@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
@@ -51,10 +52,8 @@ class LiveStep:
         "_span",
         "_spec",
         "_token",
-        "_track_base",
         "done",
         "ended",
-        "fresh_metrics",
         "metrics",
         "nested",
         "of_run",
@@ -79,7 +78,6 @@ class LiveStep:
         self.unit = spec.unit
         self.rate: float | None = None
         self.metrics: dict[str, MetricValue] = {}
-        self.fresh_metrics = False
         self.rss_peak_mb: float | None = None
         self.tracked = False
         self.ended = False
@@ -87,7 +85,6 @@ class LiveStep:
         self._spec = spec
         self._span = span
         self._mark = (0.0, self.started)
-        self._track_base: float | None = None
         self._skipped = False
         self._skip_reason: str | None = None
         self._generation = context.process.generation
@@ -149,7 +146,6 @@ class LiveStep:
                 )
                 return
             self.metrics[clip(str(name), MAX_NAME)] = metric_value(value)
-            self.fresh_metrics = True
         except (TypeError, ValueError, OverflowError) as error:
             guard.warn_once(f"metric:{name}", f"metric {name!r} is left out: {error}")
 
@@ -348,7 +344,7 @@ def begin_step(runtime: Runtime, spec: StepSpec) -> StepHandle:
 def _begin_in(run: LiveRun, spec: StepSpec) -> LiveStep:
     runtime = run.runtime
     if len(spec.step_id) > MAX_NAME:
-        spec = StepSpec(step_id=spec.step_id[:MAX_NAME], total=spec.total, unit=spec.unit)
+        spec = replace(spec, step_id=spec.step_id[:MAX_NAME])
     parent = context.live_step(run) if context.step_var.get() is not None else None
     otel = parent_context(run, parent)
     attributes = _attributes(spec)

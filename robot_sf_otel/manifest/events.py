@@ -236,11 +236,7 @@ Event = (
 )
 """Any event of a journal."""
 
-ENVELOPE: Final = ("schema_version", "time")
-"""Fields that the codec adds to each line; `SCHEMA_VERSION` and `rfc3339(time_unix_nano)`."""
-
 __all__ = [
-    "ENVELOPE",
     "NANOSECONDS",
     "SCHEMA_VERSION",
     "AnomalyDetected",

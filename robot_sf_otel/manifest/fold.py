@@ -50,7 +50,6 @@ class _Execution:
     ended_ns: int | None = None
     duration: float | None = None
     progress: Progress = field(default_factory=Progress)
-    baseline_rate: float | None = None
     metrics: dict[str, MetricValue] = field(default_factory=dict[str, MetricValue])
     artifacts: list[Artifact] = field(default_factory=list[Artifact])
     error: ErrorInfo | None = None
@@ -178,7 +177,6 @@ class RunFold:
             span_id=event.span_id,
             parent_span_id=event.parent_span_id,
             process=event.process,
-            baseline_rate=event.baseline_rate,
             progress=Progress(total=event.total, unit=event.unit),
         )
         self._executions[key] = run

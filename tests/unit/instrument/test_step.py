@@ -334,3 +334,13 @@ def test_progress_of_a_running_step_is_in_the_record_before_it_ends(tmp_path: Pa
         run.sample(TelemetrySnapshot(timestamp_ms=1))
         progress = runs.record.steps[0].progress
     assert (progress.done, progress.total, progress.rate) == (40, 100, 20.0)
+
+
+def test_name_that_is_too_long_is_cut_and_the_rest_of_the_declaration_stays(
+    runs: CapturedRuns,
+) -> None:
+    with pipeline("p"), step("x" * 1000, title="Long", total=3, unit="episodes"):
+        pass
+    (entry,) = runs.record.steps
+    assert (len(entry.step_id), entry.display_name) == (200, "Long")
+    assert (entry.progress.total, entry.progress.unit) == (3, "episodes")
