@@ -14,9 +14,12 @@ from typing import Final
 import msgspec
 
 from benchmarks import (
+    demo_cost,
     import_cost,
     machine,
+    overhead,
     progress_cost,
+    record_size,
     run_cost,
     sample_cost,
     step_cost,
@@ -45,7 +48,11 @@ MEASURES: Final[Mapping[str, Callable[[Task, Path], list[Row]]]] = {
     "progress": lambda task, here: progress_cost.measure(task.counts, here),
     "import": lambda task, here: import_cost.measure(task.counts, here),
     "run": lambda task, here: run_cost.measure(task.counts, here, task.label),
-    "sample": lambda task, _here: sample_cost.measure(task.counts),
+    "sample": lambda task, here: sample_cost.measure(task.counts, here),
+    "disk": lambda task, here: record_size.measure_disk(task.counts, here),
+    "memory": lambda task, here: record_size.measure_memory(task.counts, here),
+    "overhead": lambda task, here: overhead.measure(task.counts, here),
+    "demo": lambda _task, here: demo_cost.measure(here),
 }
 """What can be measured, in the order of the table."""
 

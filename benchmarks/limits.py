@@ -1,4 +1,4 @@
-"""The limits that the package sets itself, in seconds; medians on an idle machine."""
+"""The limits that the package sets itself; times in seconds, medians on an idle machine."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ RUN_START: Final = 20e-3
 """Opening a run, watchdog included."""
 SAMPLE_CPU: Final = 2e-3
 """CPU time of one telemetry sample of a tree of 10 processes, 300 on the host."""
+OVERHEAD_PERCENT: Final = 1.0
+"""What telemetry adds to a training pipeline at the default interval, in per cent."""
+TELEMETRY_MB: Final = 60.0
+"""Megabytes of telemetry.jsonl of a run of 24 h, sampled every second, without a GPU."""
 
 NOT_LOADED: Final = (
     "opentelemetry.sdk",

@@ -15,13 +15,23 @@ from typing import Self
 
 import msgspec
 
+from benchmarks.others import NEEDS
 from benchmarks.results import Stat, stat
 
 LINE = b"x" * 199 + b"\n"
 """About the length of a short journal line."""
 _MOUNTS = Path("/proc/mounts")
 _MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps a tmpfs; only looked at
-_PACKAGES = ("robot-sf-otel", "opentelemetry-sdk", "msgspec", "loguru", "tqdm")
+_PACKAGES = (
+    "robot-sf-otel",
+    "opentelemetry-sdk",
+    "msgspec",
+    "loguru",
+    "psutil",
+    "numpy",
+    "tqdm",
+    *NEEDS.values(),
+)
 
 
 class Place(msgspec.Struct, frozen=True):

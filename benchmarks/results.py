@@ -25,6 +25,22 @@ class Stat(msgspec.Struct, frozen=True):
     count: int
 
 
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """A figure that is no time: a share, a size.
+
+    Attributes:
+        value: In `unit`.
+        unit: As people write it: `%`, `MB`.
+        low: Lower end of the 95 % interval; None where there is none.
+        high: Its upper end.
+    """
+
+    value: float
+    unit: str
+    low: float | None = None
+    high: float | None = None
+
+
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the table.
 
@@ -35,8 +51,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         cpu: CPU time of one: of the calling thread, or of the whole process where it was started.
         ratio: How many times as long as `ratio_to`, by wall-clock medians where both have them.
         ratio_to: The name of the row that is 1.
+        figure: What is no time.
         limit_wall: Limit of the wall-clock median in seconds.
         limit_cpu: Limit of the CPU median in seconds.
+        limit_figure: Limit of the figure, in its unit.
         note: What numbers cannot say.
     """
 
@@ -46,17 +64,30 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     cpu: Stat | None = None
     ratio: float | None = None
     ratio_to: str | None = None
+    figure: Figure | None = None
     limit_wall: float | None = None
     limit_cpu: float | None = None
+    limit_figure: float | None = None
     note: str | None = None
 
     @property
     def exceeded(self) -> bool:
-        """Whether a median is above its limit."""
+        """Whether a median, or a figure with its whole interval, is above its limit."""
+        if self.figure is not None and self.limit_figure is not None:
+            low = self.figure.value if self.figure.low is None else self.figure.low
+            if low > self.limit_figure:
+                return True
         return any(
             stat is not None and limit is not None and stat.median > limit
             for stat, limit in ((self.wall, self.limit_wall), (self.cpu, self.limit_cpu))
         )
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the limit lies inside the figure's interval: too noisy to tell."""
+        if self.figure is None or self.figure.high is None or self.limit_figure is None:
+            return False
+        return not self.exceeded and self.figure.high > self.limit_figure
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +101,10 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
         loops: Loops measured of each kind.
         interpreters: Interpreters started of each kind.
         samples: Telemetry samples.
+        run_samples: Samples of a real run whose size on disk is measured.
+        kept_samples: Samples after which a run's memory is measured.
+        forks: Pairs of processes that train with telemetry and without.
+        training_seconds: How long each pair trains.
         syncs: Plain synced writes that say how fast a disk is.
     """
 
@@ -79,6 +114,10 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     loops: int = 301
     interpreters: int = 21
     samples: int = 200
+    run_samples: int = 200
+    kept_samples: int = 100_000
+    forks: int = 20
+    training_seconds: float = 2.4
     syncs: int = 200
 
 
@@ -89,9 +128,13 @@ QUICK = Counts(
     loops=101,
     interpreters=7,
     samples=50,
+    run_samples=30,
+    kept_samples=20_000,
+    forks=5,
+    training_seconds=0.8,
     syncs=100,
 )
-"""For a first look, in about a minute."""
+"""For a first look."""
 
 
 def stat(seconds: Sequence[float]) -> Stat:

@@ -8,9 +8,9 @@ from typing import Final
 import msgspec
 
 from benchmarks.machine import Machine
-from benchmarks.results import Row, Stat
+from benchmarks.results import Figure, Row, Stat
 
-HEADINGS: Final = ("what", "wall", "p95", "CPU", "p95", "ratio", "limit", "")
+HEADINGS: Final = ("what", "wall", "p95", "CPU", "p95", "ratio", "figure", "limit", "")
 UNKNOWN: Final = "--"
 _UNITS: Final = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
@@ -47,7 +47,7 @@ def as_text(report: Report) -> str:
 def as_markdown(report: Report) -> str:
     """Return the report as one Markdown table below a list of facts."""
     lines = [*(f"- {fact}" for fact in _header(report.machine)), ""]
-    lines += [_piped(HEADINGS), _piped(["---", *["---:"] * 5, "---", "---"])]
+    lines += [_piped(HEADINGS), _piped(["---", *["---:"] * 6, "---", "---"])]
     group = ""
     for row in report.rows:
         if row.group != group:
@@ -80,15 +80,28 @@ def _cells(row: Row) -> list[str]:
         for kind, limit in (("wall", row.limit_wall), ("CPU", row.limit_cpu))
         if limit is not None
     ]
-    marks = ["OVER"] if row.exceeded else ["within"] if bounds else []
+    if row.figure is not None and row.limit_figure is not None:
+        bounds.append(f"< {row.limit_figure:g} {row.figure.unit}")
+    verdict = "OVER" if row.exceeded else "undecided" if row.undecided else "within"
+    marks = [verdict] if bounds else []
     return [
         row.name,
         *_pair(row.wall),
         *_pair(row.cpu),
         UNKNOWN if row.ratio is None else f"{row.ratio:.3g}×",
+        _figure(row.figure),
         ", ".join(bounds),
         "; ".join([*marks, *([row.note] if row.note else [])]),
     ]
+
+
+def _figure(figure: Figure | None) -> str:
+    if figure is None:
+        return UNKNOWN
+    shown = f"{figure.value:.3g} {figure.unit}"
+    if figure.low is None or figure.high is None:
+        return shown
+    return f"{shown} ({figure.low:.2f} to {figure.high:.2f})"
 
 
 def _pair(stat: Stat | None) -> tuple[str, str]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from robot_sf_otel.observer import RunObserver
     from robot_sf_otel.providers import Providers
     from robot_sf_otel.redaction import Redactor
+    from robot_sf_otel.system_metrics.instruments import RunOutcomes
+    from robot_sf_otel.system_metrics.points import Points
 
 RECORDERS = "robot_sf_otel_recorder"
 """Entry-point group of recorders; the one named `manifest` writes the canonical files."""
@@ -38,6 +40,7 @@ class _Installed:
         self.providers: Providers | None = None
         self.observer: RunObserver | None = None
         self.metered: MeterProvider | None = None
+        self.outcomes: RunOutcomes | None = None
         self.hooked = False
 
 
@@ -68,10 +71,10 @@ def configure(
         artifact_root: Folder that holds `run-tracker/`; `output` by default.
         run_name: Directory name of the run instead of a generated one.
         interval: Seconds between telemetry samples, at least 0.1; 1.0 by default.
-        gpu: `auto` or `off`; reserved, GPUs are not read yet.
+        gpu: `auto` reads the NVIDIA GPUs that the run may use, `off` reads none.
         console: Progress on stderr: `auto`, `lines` or `off`.
-        watchdog: Whether a small process closes the record of a killed run; reserved, there is
-            none yet.
+        watchdog: Whether a small process closes the record of a run that is killed; true by
+            default.
         on_finish: Command run when a run has ended; gets the run directory and the status.
         rules: TOML file with thresholds of the recommendation rules; reserved, there are none yet.
         redact: Extra regular expression of names whose values are masked.
@@ -190,7 +193,7 @@ def _observe(
     from robot_sf_otel.system_metrics import environment, instruments
     from robot_sf_otel.system_metrics.sensors import SystemSensors
 
-    sensors = SystemSensors()
+    sensors = SystemSensors(config.interval, gpu=config.gpu == "auto", disk=config.artifact_root)
     try:
         directory = Path.cwd()
     except OSError:  # it was deleted under the process
@@ -212,10 +215,12 @@ def _observe(
             _installed.metered = obtained.meter_provider
             meter = obtained.meter_provider.get_meter(semconv.SCOPE, __version__)
             instruments.register(meter, _readings)
+            _installed.outcomes = instruments.RunOutcomes(meter)
+        observer.outcomes = _installed.outcomes
     return observer
 
 
-def _readings() -> Mapping[str, float]:
+def _readings() -> Points:
     live = context.process.runtime is not None and _installed.observer is not None
     return _installed.observer.readings() if live and _installed.observer else {}
 

@@ -18,14 +18,13 @@ INTERVAL: Final = "ROBOT_SF_OTEL_INTERVAL"
 """Seconds between telemetry samples, at least 0.1. Default: `1.0`."""
 
 GPU: Final = "ROBOT_SF_OTEL_GPU"
-"""`auto` or `off`. Default: `auto`. Reserved: GPUs are not read yet."""
+"""`auto`: NVIDIA GPUs are read where there are any; `off`: never. Default: `auto`."""
 
 CONSOLE: Final = "ROBOT_SF_OTEL_CONSOLE"
 """Progress on stderr: `auto`, `lines` or `off`. Default: `auto`."""
 
 WATCHDOG: Final = "ROBOT_SF_OTEL_WATCHDOG"
-"""Whether a small process closes the record of a killed run. Default: `true`. Reserved: there is no
-such process yet; whoever reads the run recognises that it is dead."""
+"""Whether a small process closes the record of a killed run: `true` or `false`. Default: `true`."""
 
 ON_FINISH: Final = "ROBOT_SF_OTEL_ON_FINISH"
 """Command run when a run has ended; gets the run directory and the status as last two arguments.

@@ -6,8 +6,8 @@ import shlex
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from robot_sf_otel import guard
@@ -17,6 +17,8 @@ from robot_sf_otel.manifest.events import TelemetryFault
 from robot_sf_otel.manifest.schema import SelfCost
 from robot_sf_otel.signals import SIGNUM, Termination
 from robot_sf_otel.system_metrics.monitor import Monitor
+from robot_sf_otel.system_metrics.points import StepProgress, machine_points, run_points
+from robot_sf_otel.watchdog.starting import Watchdog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from robot_sf_otel.config import Config
     from robot_sf_otel.instrument.live_run import LiveRun
     from robot_sf_otel.instrument.runtime import Console
+    from robot_sf_otel.manifest.schema import TelemetrySnapshot
+    from robot_sf_otel.system_metrics.instruments import RunOutcomes
+    from robot_sf_otel.system_metrics.points import Points
+    from robot_sf_otel.system_metrics.reading import MachineReading
     from robot_sf_otel.system_metrics.sensors import SystemSensors
 
 CONCLUDE_SECONDS: Final = 3.0
@@ -63,10 +69,14 @@ class RunObserver:
         self._facts = facts
         self._flush = flush
         self._samples: dict[str, int] = {}
+        self._other_cpu_seconds = 0.0
+        self._shown: tuple[MachineReading, Points] | None = None
+        self.outcomes: RunOutcomes | None = None
         self._facts_threads: dict[str, threading.Thread] = {}
         self._starting = threading.Lock()
         self._monitor = self._new_monitor()
         self._termination = Termination(self._wake, _note_interruption)
+        self._watchdog = Watchdog(config)
 
     def _new_monitor(self) -> Monitor:
         return Monitor(self._config.interval, self._tick, self._on_signal)
@@ -79,10 +89,15 @@ class RunObserver:
         """Take the first sample of a run and watch it from now on."""
         self._samples[run.run_id] = 0
         with guard.shielded("monitor start"), self._starting:
+            self._sensors.start()
             self._monitor.start()
             # Only with a thread that closes the record; without one SIGTERM stays as it is.
             self._termination.install(self._monitor.wakeup_fd)
         self._sample(run)
+        with guard.shielded("watchdog"):  # before the facts: their thread would slow its start
+            pid = self._watchdog.run_opened(run.run_dir)
+            if pid is not None:
+                self._sensors.ignore(pid)
         with guard.shielded("facts"):
             thread = threading.Thread(
                 target=self._gather, args=(run,), name="robot-sf-otel-facts", daemon=True
@@ -101,12 +116,21 @@ class RunObserver:
                 break
         self._sample(run)
 
-    def run_closed(self, run: LiveRun, status: str) -> None:
+    def run_closed(self, run: LiveRun, outcome: Outcome) -> None:
         """Let go of a run; without live runs the thread ends and SIGTERM is given back."""
+        with guard.shielded("watchdog"):
+            self._watchdog.run_closed(run.run_dir)
         self._samples.pop(run.run_id, None)
+        if self.outcomes is not None:
+            with guard.shielded("instruments"):
+                failed = outcome.status == "failed"
+                error_type = outcome.error.type if outcome.error is not None else outcome.result
+                self.outcomes.add(
+                    run.name, outcome.result, run.elapsed(), error_type if failed else None
+                )
         if self._config.on_finish:
             with guard.shielded("on_finish"):
-                start_on_finish(self._config.on_finish, run.run_dir, status)
+                start_on_finish(self._config.on_finish, run.run_dir, outcome.status)
         if threading.current_thread().name == "robot-sf-otel-monitor":
             return
         with self._starting:  # a run of another thread may be opening now
@@ -122,25 +146,36 @@ class RunObserver:
     def cost(self, run: LiveRun) -> SelfCost:
         """Return what the monitor and the capture cost so far."""
         elapsed = run.elapsed()
-        cpu = self._monitor.cpu_seconds + run.capture_cpu_seconds
+        cpu = self._monitor.cpu_seconds + self._sensors.cpu_seconds + self._other_cpu_seconds
+        cpu += run.capture_cpu_seconds
         return SelfCost(
             cpu_seconds=cpu,
             share_of_run=cpu / elapsed if elapsed > 0 else None,
             samples_taken=self._samples.get(run.run_id, 0),
             samples_missed=self._monitor.ticks_missed,
+            interval_seconds=self._monitor.pace.interval,
             longest_sample_seconds=self._monitor.longest_tick_seconds,
         )
 
-    def readings(self) -> Mapping[str, float]:
-        """Return the last reading for the instruments, progress of the only live run included."""
-        last = dict(self._sensors.last)
-        runs = context.process.live_runs
-        steps = runs[0].running_steps() if len(runs) == 1 else []
-        if steps:
-            last["progress_done"] = float(steps[-1].done)
-            if steps[-1].rate is not None:
-                last["steps_per_sec"] = steps[-1].rate
-        return last
+    def readings(self) -> Points:
+        """Return the points of the last reading for the instruments, and those of the runs."""
+        runs = [run for run in list(context.process.live_runs) if run.owner]
+        steps = [
+            StepProgress(run.name, step.step_id, step.done, step.rate)
+            for run in runs
+            for step in run.running_steps()
+            if step.total is not None or step.done
+        ]
+        return self._machine() | run_points((run.name for run in runs), steps)
+
+    def _machine(self) -> Points:
+        last = self._sensors.last
+        if last is None:
+            return {}
+        # Every instrument of every reader asks: worked out once for each reading.
+        if self._shown is None or self._shown[0] is not last[1]:
+            self._shown = last[1], machine_points(*last)
+        return self._shown[1]
 
     def after_fork_in_child(self) -> SystemSensors:
         """Forget the parent's thread, pipe and signal handler: this process has none of them.
@@ -156,7 +191,7 @@ class RunObserver:
         self._starting = threading.Lock()
         self._monitor = self._new_monitor()
         self._termination = Termination(self._wake, _note_interruption)
-        self._sensors = type(self._sensors)()
+        self._sensors = type(self._sensors)(self._config.interval)
         return self._sensors
 
     def stop(self) -> None:
@@ -167,6 +202,7 @@ class RunObserver:
             return
         self._monitor.stop()
         self._monitor = self._new_monitor()
+        self._sensors.rest()
 
     def close(self) -> None:
         """Stop for good, and give all descriptors back."""
@@ -176,29 +212,47 @@ class RunObserver:
         self._sensors.close()
 
     def _gather(self, run: LiveRun) -> None:
-        with guard.shielded("facts"):
+        with guard.shielded("facts"), self._billed():
             run.add_facts(self._facts())
 
+    @contextmanager
+    def _billed(self) -> Generator[None]:
+        """Count what telemetry does outside its own thread as its cost."""
+        began = time.thread_time()
+        try:
+            yield
+        finally:
+            self._other_cpu_seconds += time.thread_time() - began
+
     def _sample(self, run: LiveRun) -> None:
-        with guard.shielded("sample"):
-            run.sample(self._sensors.read())
-            self._samples[run.run_id] = self._samples.get(run.run_id, 0) + 1
+        with guard.shielded("sample"), self._billed():
+            self._give(run, self._read())
+
+    def _read(self) -> TelemetrySnapshot:
+        reading = self._sensors.read()
+        slow = self._monitor.pace.note()
+        if slow is not None:
+            reading.notes = slow if reading.notes is None else f"{slow}; {reading.notes}"
+        return reading
+
+    def _give(self, run: LiveRun, reading: TelemetrySnapshot) -> None:
+        run.telemetry.sample(reading)
+        self._samples[run.run_id] = self._samples.get(run.run_id, 0) + 1
 
     def _tick(self) -> None:
         reading = None
         for run in list(context.process.live_runs):
             if not run.owner:
-                run.report()
+                run.telemetry.report()
                 run.recorder.refresh(SelfCost())
                 continue
             if reading is None:
-                reading = self._sensors.read()
+                reading = self._read()
             with guard.shielded("sample"):
-                run.sample(reading)
-                self._samples[run.run_id] = self._samples.get(run.run_id, 0) + 1
+                self._give(run, reading)
             self._report_faults(run)
             run.recorder.refresh(self.cost(run))
-            self._console.tick(run.views(), None, run.elapsed())
+            self._console.tick(run.steps.views(), None, run.elapsed())
 
     def _report_faults(self, run: LiveRun) -> None:
         for where, message, count in guard.drain():

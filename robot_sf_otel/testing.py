@@ -130,6 +130,7 @@ def capture_run(
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     settings.setdefault("console", "off")
+    settings.setdefault("watchdog", False)
     configure(artifact_root=artifact_root, tracer_provider=provider, **settings)
     runtime = context.process.runtime
     if runtime is not None and clock is not None:

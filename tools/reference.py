@@ -18,7 +18,7 @@ import typer.main
 
 from robot_sf_otel import environment_variables, semconv
 from robot_sf_otel.cli.main import app
-from robot_sf_otel.manifest import events, schema
+from robot_sf_otel.manifest import events, fields, schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,19 +94,15 @@ def _documented_constants() -> Iterator[tuple[str, str]]:
 
 
 def telemetry() -> str:
-    """Return the page of spans, instruments and the fields of a sample."""
+    """Return the page of the fields of a sample and of a bill, of spans and of instruments."""
     attributes = [
         f"| `{value}` |"
         for name, value in vars(semconv).items()
-        if name.isupper() and isinstance(value, str) and "." in value
-    ]
-    instruments = [
-        f"| `{one.name}` | {one.kind} | `{one.unit}` | `{one.reading}` | {_cell(one.description)} |"
-        for one in semconv.INSTRUMENTS
-    ]
-    fields = [
-        f"| `{one.encode_name}` | {_type_name(one.type)} |"
-        for one in msgspec.structs.fields(schema.TelemetrySnapshot)
+        if name.isupper()
+        and not name.startswith("_")
+        and isinstance(value, str)
+        and "." in value
+        and name not in _OUTCOMES
     ]
     return "\n".join(
         [
@@ -114,32 +110,90 @@ def telemetry() -> str:
             "",
             _NOTE,
             "",
+            _MEANING,
+            "",
+            "## Fields of a sample",
+            "",
+            "A line of `telemetry.jsonl`; `%` lies in 0 to 100, MiB are 1,048,576 bytes.",
+            "",
+            *_fields(schema.TelemetrySnapshot, fields.TELEMETRY),
+            "",
+            "### `gpus[]`",
+            "",
+            *_fields(schema.GpuSample, fields.GPU),
+            "",
+            "## Fields of a step's bill",
+            "",
+            _BILL,
+            "",
+            *_fields(schema.Usage, fields.USAGE),
+            "",
+            "## What telemetry cost",
+            "",
+            "`self` of the manifest.",
+            "",
+            *_fields(schema.SelfCost, fields.SELF),
+            "",
             "## Instruments",
             "",
-            "Observable instruments; each returns the monitor's last reading, whoever asks.",
+            _OBSERVABLE,
             "",
-            "| name | kind | unit | source | description |",
-            "|---|---|---|---|---|",
-            *instruments,
+            "| name | kind | unit | description | source | no point when | attributes |",
+            "|---|---|---|---|---|---|---|",
+            *(_instrument(one) for one in semconv.INSTRUMENTS),
+            "",
+            "Written once, when a run ends:",
+            "",
+            "| name | kind | unit | description |",
+            "|---|---|---|---|",
+            f"| `{semconv.RUN_DURATION}` | histogram | `s` | Duration, by pipeline and result. |",
+            f"| `{semconv.RUN_ERRORS}` | counter | `{{error}}` | Failures, by pipeline and type. |",
             "",
             "## Attributes",
             "",
-            "Of spans and of the resource.",
+            "Of spans, of the resource and of metric points.",
             "",
             "| name |",
             "|---|",
             *attributes,
             "",
-            "## Fields of a sample",
-            "",
-            "A line of `telemetry.jsonl`. A reading that could not be had is left out.",
-            "",
-            "| field | type |",
-            "|---|---|",
-            *fields,
-            "",
         ]
     )
+
+
+_OUTCOMES = ("RUN_DURATION", "RUN_ERRORS")
+_BILL = (
+    "`usage` of each of `steps[]` in the manifest: counters at the step's end less those at its "
+    "start."
+)
+_OBSERVABLE = (
+    "Observable instruments; each returns the monitor's last reading, whoever asks. One whose "
+    "reading\nis unknown has no point."
+)
+_MEANING = (
+    "What is measured, from where, and when it is unknown. A reading that cannot be had is left "
+    "out or\n`null`, never 0. [How it is measured](../explanation/telemetry.md) says why."
+)
+
+
+def _instrument(one: semconv.Instrument) -> str:
+    by = ", ".join(f"`{name}`" for name in one.attributes)
+    cells = (f"`{one.name}`", one.kind, f"`{one.unit}`", one.description, one.source, one.absent)
+    return f"| {' | '.join(_cell(cell) for cell in cells)} | {by} |"
+
+
+def _fields(kind: type[msgspec.Struct], meanings: dict[str, fields.Field]) -> Iterator[str]:
+    yield from [
+        "| field | type | unit | meaning | source | unknown when |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in msgspec.structs.fields(kind):
+        said = meanings[one.encode_name]
+        cells = (said.unit, said.meaning, said.source, said.unknown)
+        yield (
+            f"| `{one.encode_name}` | {_type_name(one.type)} | "
+            f"{' | '.join(_cell(cell) for cell in cells)} |"
+        )
 
 
 def _type_name(annotation: object) -> str:

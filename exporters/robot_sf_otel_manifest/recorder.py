@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import os
-import socket
 import threading
 import time
 from collections import deque
@@ -28,10 +26,12 @@ from robot_sf_otel.manifest.schema import (
 from robot_sf_otel.manifest.statistics import TelemetrySummary
 from robot_sf_otel.store.derived import write_derived
 from robot_sf_otel.store.journal import JournalTail, JournalWriter
-from robot_sf_otel.store.layout import RunPaths, create_run_dir, worker_journal
-from robot_sf_otel.store.lock import RunLock, is_locked
+from robot_sf_otel.store.layout import RunPaths, create_run_dir, make_run_dir
+from robot_sf_otel.store.lock import RunLock
 from robot_sf_otel.store.reader import fold_run
+from robot_sf_otel.store.recovery import lost_workers
 from robot_sf_otel.store.telemetry import TelemetryWriter
+from robot_sf_otel_manifest.worker import WorkerRecorder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +44,10 @@ MANIFEST_SECONDS: Final = 1.0
 MANIFEST_SHARE: Final = 0.01
 """Largest share of the time that writing them may take."""
 DIRECTORY_RETRY_SECONDS: Final = 5.0
+WORKERS_SECONDS: Final = 5.0
+"""Time between two looks at the child processes that have steps under way."""
+LOCK_SECONDS: Final = 1.0
+"""How long the end of a run waits for the monitor thread before it does without that look."""
 
 
 class OwnerRecorder:
@@ -68,6 +72,7 @@ class OwnerRecorder:
         self._dirty = True
         self._next_write = 0.0
         self._next_try = 0.0
+        self._next_look = 0.0
         self._derived_bytes = 0
         self._cost = SelfCost()
         self._closed = False
@@ -100,6 +105,13 @@ class OwnerRecorder:
 
     def record(self, *events: Event, sync: bool = True) -> None:
         """Append events; with `sync` they are on disk when this returns. Never raises."""
+        end = events[-1] if events else None
+        # What a cancelled run leaves open was cancelled with it.
+        if isinstance(end, RunFinished) and end.status != "cancelled":
+            self._look_a_last_time(end.time_unix_nano)
+        self._append(*events, sync=sync)
+
+    def _append(self, *events: Event, sync: bool = True) -> None:
         self._journal.append(*events, sync=sync)
         self._incoming.extend(events)
         self._dirty = True
@@ -140,13 +152,33 @@ class OwnerRecorder:
                 return
             self._cost = self.cost(cost)
             self._take_in()
+            if now >= self._next_look:
+                self._next_look = now + WORKERS_SECONDS
+                self._note_lost_workers(time.time_ns())
             if self._created and self._dirty and now >= self._next_write:
                 self._write_derived()
+
+    def _note_lost_workers(self, now_ns: int) -> None:
+        """Write down which child processes are gone although steps of theirs are under way."""
+        with guard.shielded("lost workers"):
+            lost = lost_workers(self._fold, now_ns)
+            if lost:
+                self._append(*lost)
+                self._take_in()
+
+    def _look_a_last_time(self, now_ns: int) -> None:
+        """Say of child processes that are gone that they were lost, before the run ends."""
+        if self._refreshing.acquire(timeout=LOCK_SECONDS):
+            try:
+                self._take_in()
+                self._note_lost_workers(now_ns)
+            finally:
+                self._refreshing.release()
 
     def _retry_directory(self) -> None:
         if not self._created:
             try:
-                self.run_dir.mkdir(parents=True)
+                make_run_dir(self.run_dir)
             except OSError:
                 return
             self._created = True
@@ -230,57 +262,6 @@ class OwnerRecorder:
             self._lock.abandon()
 
 
-class WorkerRecorder:
-    """Records what a child process does in the run of another: a journal of its own.
-
-    The journal is created by the first event, so that children that report nothing leave nothing.
-    """
-
-    def __init__(self, run_dir: Path, run_id: str) -> None:
-        """Write nothing yet."""
-        self.run_dir = run_dir
-        self.run_id = run_id
-        self._journal: JournalWriter | None = None
-
-    def record(self, *events: Event, sync: bool = True) -> None:
-        """Append events to this process's journal. Never raises."""
-        if self._journal is None:
-            path = worker_journal(self.run_dir, socket.gethostname(), os.getpid())
-            try:
-                path.parent.mkdir(exist_ok=True)
-            except OSError as error:
-                guard.storage_fault("worker journal", error)
-            self._journal = JournalWriter(path, on_fault=guard.storage_fault)
-        self._journal.append(*events, sync=sync)
-
-    def sample(self, snapshot: TelemetrySnapshot) -> None:
-        """Do nothing: the owner samples the whole process tree."""
-
-    def refresh(self, cost: SelfCost) -> None:
-        """Retry what could not be written."""
-        del cost
-        if self._journal is not None:
-            self._journal.flush()
-
-    def cost(self, base: SelfCost) -> SelfCost:
-        """Return `base`: a child's cost is part of the tree's."""
-        return base
-
-    def close(self) -> None:
-        """Let go of the journal."""
-        if self._journal is not None:
-            self._journal.close()
-
-    def is_open(self) -> bool:
-        """Return whether the owner still holds the run; True where locks tell nothing."""
-        return is_locked(RunPaths(self.run_dir).lock) is not False
-
-    def abandon(self) -> None:
-        """Close what a forked child inherited."""
-        if self._journal is not None:
-            self._journal.abandon()
-
-
 @dataclass(frozen=True, slots=True)
 class JoinedRun:
     """A run of another process, as a child found it."""
@@ -315,3 +296,6 @@ class ManifestRecorder:
     def worker(self, run_dir: Path, run_id: str) -> WorkerRecorder:
         """Return a recorder for a forked child of the owner."""
         return WorkerRecorder(run_dir, run_id)
+
+
+__all__ = ["JoinedRun", "ManifestRecorder", "OwnerRecorder", "WorkerRecorder"]

@@ -22,15 +22,16 @@ _MIB: Final = 1 << 20
 
 # reading of `semconv.INSTRUMENTS` -> (field of a sample, factor to the field's unit)
 _FIELDS: Final = {
-    "memory_limit_bytes": ("memory_limit_mb", 1 / _MIB),
-    "cpu_utilization": ("cpu_percent_process", 100.0),
-    "rss_bytes": ("memory_rss_mb", 1 / _MIB),
-    "process_count": ("process_count", 1),
+    "container_memory_limit": ("memory_limit_mb", 1 / _MIB),
+    "tree_cpu_utilization": ("cpu_percent_process", 100.0),
+    "tree_memory": ("memory_rss_mb", 1 / _MIB),
+    "processes": ("process_count", 1),
+    "threads": ("thread_count", 1),
     "progress_done": ("progress_done", 1.0),
-    "steps_per_sec": ("steps_per_sec", 1.0),
+    "progress_rate": ("steps_per_sec", 1.0),
 }
 _FIELD_OF: Final = {
-    instrument.name: _FIELDS[instrument.reading]
+    (instrument.name, frozenset(instrument.attributes)): _FIELDS[instrument.reading]
     for instrument in semconv.INSTRUMENTS
     if instrument.reading in _FIELDS
 }
@@ -51,8 +52,8 @@ def snapshot_of(data: MetricsData, redact: Redactor) -> TelemetrySnapshot | None
         for point in metric.data.data_points:
             newest = max(newest, point.time_unix_nano)
             for suffix, value in _values(point):
-                field = _FIELD_OF.get(metric.name) if not suffix and not point.attributes else None
-                if field is not None:
+                field = _FIELD_OF.get((metric.name, frozenset(point.attributes or ())))
+                if field is not None and not suffix:
                     fields[field[0]] = _in_unit(value, *field)
                 elif len(metrics) < MAX_METRICS:
                     key = f"{metric.name}{suffix}{_labels(point.attributes or {}, redact)}"
@@ -83,7 +84,7 @@ def _values(point: Any) -> Iterator[tuple[str, float]]:  # noqa: ANN401 - one of
 
 
 def _in_unit(value: float, field: str, factor: float) -> float | int:
-    return int(value) if field == "process_count" else float(value) * factor
+    return int(value) if field.endswith("_count") else float(value) * factor
 
 
 def _labels(attributes: Mapping[str, Any], redact: Redactor) -> str:

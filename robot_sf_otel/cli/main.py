@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 import typer.main
 
-from robot_sf_otel.cli import demo, doctor, report, run
+from robot_sf_otel.cli import demo, doctor, recover, report, retention, run, stop
 from robot_sf_otel.cli.common import complain
 
 NAME: Final = "robot-sf-otel"
@@ -68,6 +68,9 @@ report.register(app)
 doctor.register(app)
 app.command("demo")(demo.demo)
 run.register(app)
+retention.register(app)
+stop.register(app)
+app.command("recover")(recover.recover)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

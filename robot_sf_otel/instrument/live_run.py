@@ -4,42 +4,34 @@ from __future__ import annotations
 
 import contextvars
 import functools
-import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-import msgspec
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from robot_sf_otel import guard, semconv
 from robot_sf_otel.instrument import context, spans
+from robot_sf_otel.instrument.artifacts import describe
 from robot_sf_otel.instrument.child_process import published
 from robot_sf_otel.instrument.live_step import LiveStep, detach
 from robot_sf_otel.instrument.outcome import COMPLETED, Outcome, of_exception
-from robot_sf_otel.instrument.runtime import StepView
-from robot_sf_otel.instrument.step import planned
+from robot_sf_otel.instrument.run_steps import RunSteps
+from robot_sf_otel.instrument.run_telemetry import RunTelemetry
 from robot_sf_otel.manifest import events as e
-from robot_sf_otel.manifest.codec import clip, jsonable, metric_value
-from robot_sf_otel.manifest.plan import Plan
-from robot_sf_otel.manifest.samples import put_progress
-from robot_sf_otel.manifest.schema import (
-    Artifact,
-    MetricValue,
-    PlanStep,
-    StepSample,
-    TelemetrySnapshot,
-)
+from robot_sf_otel.manifest.codec import jsonable
+from robot_sf_otel.store.layout import make_folder
 
 if TYPE_CHECKING:
     from os import PathLike
+    from pathlib import Path
 
     from opentelemetry.trace import Span
 
     from robot_sf_otel.instrument.pipeline import FinalStatus, PlanEntry
     from robot_sf_otel.instrument.runtime import RunRecorder, Runtime
+    from robot_sf_otel.manifest.schema import PlanStep
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,13 +68,10 @@ class LiveRun:
         self._concluded = threading.Event()
         self.interrupted_by: str | None = None
         self.capture_cpu_seconds = 0.0
-        self.started = runtime.clock.monotonic()
-        self.plan_state = Plan(plan)
         self._recorder = recorder
         self.url = recorder.run_dir.as_uri()
-        self._metrics: dict[str, MetricValue] = {}
-        self._running: dict[str, LiveStep] = {}
-        self._begun: set[str] = set()
+        self.steps = RunSteps(runtime, plan)
+        self.telemetry = RunTelemetry(self)
         self._generation = context.process.generation
         self._tokens: tuple[contextvars.Token[Any], contextvars.Token[Any]] | None = None
 
@@ -96,7 +85,7 @@ class LiveRun:
         self._recorder = recorder
         self.owner = False
         self.adoptable = False
-        self._running = {}
+        self.steps.forget()
 
     @property
     def run_id(self) -> str:
@@ -113,7 +102,7 @@ class LiveRun:
         """The run's own folder for artifacts, created when asked for; None where that fails."""
         folder = self.run_dir / "artifacts"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         except OSError as error:
             guard.storage_fault("artifacts folder", error)
             return None
@@ -126,37 +115,18 @@ class LiveRun:
             return f"00-{self.trace_id}-{step.span_id}-{flags:02x}"
         return spans.format_traceparent(self.span.get_span_context())
 
-    def running_steps(self) -> list[LiveStep]:
-        """Return the steps that this process runs now, in the order in which they began."""
-        return list(self._running.values())
-
     # -- what the pipeline says -----------------------------------------------------------------
 
     def plan(self, steps: Iterable[PlanEntry]) -> None:
         """Replace the plan; steps that began already stay in it, in front."""
         with guard.shielded("plan"):
-            fresh: dict[str, PlanStep] = {}
-            for entry in steps:
-                planned_step = plan_step(planned(entry))
-                if planned_step.step_id in fresh:
-                    guard.warn_once(
-                        f"plan:{planned_step.step_id}",
-                        f"the plan names {planned_step.step_id!r} twice; the second is left out",
-                    )
-                fresh.setdefault(planned_step.step_id, planned_step)
-            begun = [
-                old for old in self.plan_state.steps if old.step_id in self._begun - set(fresh)
-            ]
-            self.plan_state.replace([*begun, *fresh.values()])
-            self.record(e.PlanChanged(plan=self.plan_state.steps, **self.ids()))
+            self.steps.replan(steps)
+            self.record(e.PlanChanged(plan=self.steps.plan.steps, **self.ids()))
 
     def skip(self, step_id: PlanEntry, reason: str | None = None) -> None:
         """Mark a planned step as one that will not run."""
         with guard.shielded("skip"):
-            name, _, _ = planned(step_id)
-            if name not in self.plan_state:
-                guard.warn_once(f"skip:{name}", f"skip: {name!r} is not in the plan")
-            self.plan_state.skip(name, reason)
+            name = self.steps.skip(step_id, reason)
             self.record(e.StepSkipped(step_id=name, reason=reason, **self.ids()))
 
     def log_params(self, params: Mapping[str, Any]) -> None:
@@ -172,10 +142,7 @@ class LiveRun:
 
     def log_metric(self, name: str, value: float) -> None:
         """Report a value of the run as a whole; the last one of each name is kept."""
-        try:
-            self._metrics[clip(str(name), 200)] = metric_value(value)
-        except (TypeError, ValueError, OverflowError) as error:
-            guard.warn_once(f"metric:{name}", f"metric {name!r} is left out: {error}")
+        self.telemetry.log_metric(name, value)
 
     def log_artifact(
         self, path: str | PathLike[str], *, kind: str = "file", name: str | None = None
@@ -187,29 +154,11 @@ class LiveRun:
     def record_artifact(
         self, path: str | PathLike[str], kind: str, name: str | None, step: LiveStep | None
     ) -> None:
-        """Write an artifact to the journal; its path is relative where it lies in the run."""
-        absolute = Path(os.path.abspath(os.fspath(path)))  # noqa: PTH100 - links stay as they are
-        try:
-            shown = absolute.relative_to(self.run_dir).as_posix()
-        except ValueError:
-            shown = str(absolute)
-        try:
-            size = absolute.stat().st_size if absolute.is_file() else None
-        except OSError:
-            size = None
-        if not absolute.exists():
-            guard.warn_once(f"artifact:{absolute}", f"the artifact {shown!r} does not exist (yet)")
+        """Write an artifact of the run, or of one of its steps, to the journal."""
         ids = self.ids()
-        artifact = Artifact(
-            path=clip(shown, 4096),
-            name=clip(name or absolute.name, 200),
-            kind=kind,
-            size_bytes=size,
-            step_id=step.step_id if step else None,
-            span_id=step.span_id if step else None,
-            logged_at=e.rfc3339(ids["time_unix_nano"]),
-        )
+        artifact = describe(path, kind, name, self.run_dir, ids["time_unix_nano"])
         if step is not None:
+            artifact.step_id, artifact.span_id = step.step_id, step.span_id
             ids["span_id"] = step.span_id
         self.record(e.ArtifactLogged(artifact=artifact, **ids))
 
@@ -288,7 +237,7 @@ class LiveRun:
     def leave(self) -> None:
         """Take part no longer in a run of another process; it goes on."""
         with guard.shielded("leave"):
-            self.report()
+            self.telemetry.report()
         self.ended = True
         if self in context.process.live_runs:
             context.process.live_runs.remove(self)
@@ -323,13 +272,8 @@ class LiveRun:
         if observer is not None:
             cost = self._recorder.cost(observer.cost(self))
         self.ended = True
-        duration = max(0.0, self.runtime.clock.monotonic() - self.started)
-        closing: list[e.Event] = [
-            e.TelemetryFault(where=where, message=message, count=count, **self.ids())
-            for where, message, count in guard.drain()
-        ]
-        if self._metrics:
-            closing.append(e.MetricLogged(metrics=dict(self._metrics), **self.ids()))
+        duration = max(0.0, self.elapsed())
+        closing = [*self.telemetry.faults(), *self.telemetry.take_metrics()]
         closing.append(
             e.RunFinished(
                 status=outcome.status if outcome.status != "skipped" else "completed",
@@ -349,7 +293,7 @@ class LiveRun:
         self._let_go()
         self._recorder.close()
         if observer is not None:
-            observer.run_closed(self, outcome.status)
+            observer.run_closed(self, outcome)
         report = self.run_dir / "manifest.md"
         self.runtime.console.run_finished(
             outcome.status, duration, report if report.exists() else None, outcome.reason
@@ -383,109 +327,20 @@ class LiveRun:
 
     def elapsed(self) -> float:
         """Return the seconds since the run opened here."""
-        return self.runtime.clock.monotonic() - self.started
+        return self.steps.elapsed()
+
+    def running_steps(self) -> list[LiveStep]:
+        """Return the steps that this process runs now, in the order in which they began."""
+        return self.steps.running()
 
     def step_began(self, step: LiveStep) -> None:
-        """Take a step into the running ones, the plan and the console."""
-        self._running[step.span_id] = step
+        """Take a step into the running ones."""
+        self.steps.began(step)
         published.update(self, step)
-        if not step.nested:
-            self._begun.add(step.step_id)
-            self.plan_state.add(step.step_id, step.title)
-            self.runtime.console.step_started(
-                step_id=step.step_id,
-                title=step.title,
-                position=self.plan_state.position(step.step_id),
-                total=self.plan_state.total,
-                eta_seconds=None,
-                elapsed_seconds=self.elapsed(),
-            )
         if self.runtime.observer is not None:
             self.runtime.observer.step_began()
 
     def step_ended(self, step: LiveStep, outcome: Outcome) -> None:
         """Take a step out of the running ones."""
-        self._running.pop(step.span_id, None)
+        self.steps.ended(step, outcome)
         published.update(self, context.live_step(self))
-        if step.nested:
-            return
-        position = self.plan_state.position(step.step_id)
-        if outcome.status == "skipped":
-            self.plan_state.skip(step.step_id)
-        now = self.runtime.clock.monotonic()
-        self.runtime.console.step_finished(
-            title=step.title,
-            status=outcome.status,
-            duration_seconds=now - step.started,
-            position=position,
-            total=self.plan_state.total,
-            eta_seconds=None,
-            elapsed_seconds=self.elapsed(),
-        )
-
-    def views(self) -> list[StepView]:
-        """Return the running top-level steps as the console shows them."""
-        now = self.runtime.clock.monotonic()
-        return [
-            StepView(
-                step_id=step.step_id,
-                title=step.title,
-                position=self.plan_state.position(step.step_id),
-                total_steps=self.plan_state.total,
-                done=step.done,
-                total=step.total,
-                unit=step.unit,
-                rate=step.rate,
-                elapsed_seconds=now - step.started,
-            )
-            for step in self.running_steps()
-            if not step.nested
-        ]
-
-    # -- monitor thread -------------------------------------------------------------------------
-
-    def sample(self, reading: TelemetrySnapshot) -> None:
-        """Append a telemetry sample: a reading of the machine with this run's progress."""
-        now = self.runtime.clock.monotonic()
-        snapshot = msgspec.structs.replace(reading, metrics={})
-        samples: list[StepSample] = []
-        for step in self.running_steps():
-            samples.append(step.measure(now))
-            snapshot.metrics.update(step.metrics)
-            if reading.memory_rss_mb is not None:
-                step.rss_peak_mb = max(step.rss_peak_mb or 0.0, reading.memory_rss_mb)
-        snapshot.metrics.update(self._metrics)
-        fps = snapshot.metrics.get("fps")
-        snapshot.fps = fps if isinstance(fps, float) else None
-        put_progress(snapshot, samples)
-        self._recorder.sample(snapshot)
-
-    def report(self) -> None:
-        """Write what this child process knows to its journal: progress, metrics, faults."""
-        now = self.runtime.clock.monotonic()
-        metrics, self._metrics = self._metrics, {}
-        found: list[e.Event] = [
-            e.TelemetryFault(where=where, message=message, count=count, **self.ids())
-            for where, message, count in guard.drain()
-        ]
-        if metrics:
-            found.append(e.MetricLogged(metrics=metrics, **self.ids()))
-        if found:
-            self._recorder.record(*found, sync=False)
-        for step in self.running_steps():
-            if step.measure(now).rate:
-                self._recorder.record(
-                    e.StepProgress(
-                        time_unix_nano=self.runtime.clock.time_ns(),
-                        trace_id=self.trace_id,
-                        span_id=step.span_id,
-                        progress=step.progress(now),
-                    ),
-                    sync=False,
-                )
-
-
-def plan_step(entry: tuple[str, str | None, float | None]) -> PlanStep:
-    """Return the record of a plan's entry."""
-    step_id, title, expected = entry
-    return PlanStep(step_id=step_id, display_name=title, expected_seconds=expected)

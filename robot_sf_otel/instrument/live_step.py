@@ -20,7 +20,7 @@ from robot_sf_otel.instrument.spans import mark_error, parent_context
 from robot_sf_otel.instrument.step import MAX_NAME, InertStep, StepHandle, StepSpec, is_finite
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.codec import clip, metric_value
-from robot_sf_otel.manifest.schema import MetricValue, Progress, StepSample, Usage
+from robot_sf_otel.manifest.schema import MetricValue, Progress, StepSample
 
 if TYPE_CHECKING:
     import subprocess
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from robot_sf_otel.instrument.live_run import LiveRun
     from robot_sf_otel.instrument.runtime import Runtime
+    from robot_sf_otel.manifest.schema import TelemetrySnapshot
 
 OUTSIDE_RUN: Final = "step-outside-run"
 """Key of the warning that a step belongs to no run."""
@@ -58,7 +59,6 @@ class LiveStep:
         "nested",
         "of_run",
         "rate",
-        "rss_peak_mb",
         "span_id",
         "started",
         "total",
@@ -78,7 +78,6 @@ class LiveStep:
         self.unit = spec.unit
         self.rate: float | None = None
         self.metrics: dict[str, MetricValue] = {}
-        self.rss_peak_mb: float | None = None
         self.tracked = False
         self.ended = False
         self.started = run.runtime.clock.monotonic()
@@ -178,6 +177,11 @@ class LiveStep:
         rate = self.done / seconds if self.done and seconds > 0 else None
         return Progress(done=self.done, total=self.total, unit=self.unit, rate=rate)
 
+    def observe(self, sample: TelemetrySnapshot) -> None:
+        """Take a telemetry sample into the bill. Monitor thread only."""
+        if self._bill is not None:
+            self._bill.observe(sample)
+
     def measure(self, now: float) -> StepSample:
         """Return a sample with the rate since the last one. Monitor thread only."""
         done, (before, then) = self.done, self._mark
@@ -249,17 +253,11 @@ class LiveStep:
                 progress=self.progress(now),
                 error=outcome.error,
                 skip_reason=self._skip_reason if outcome.status == "skipped" else None,
-                usage=self._usage(),
+                usage=self._bill.settle() if self._bill is not None else None,
                 **ids,
             )
         )
         self.of_run.record(*closing)
-
-    def _usage(self) -> Usage | None:
-        usage = self._bill.settle() if self._bill is not None else None
-        if usage is not None and self.rss_peak_mb is not None:
-            usage.memory_rss_peak_mb = self.rss_peak_mb
-        return usage
 
     def _settle_span(self, error: BaseException | None, outcome: Outcome) -> None:
         attributes: dict[str, str | float] = {

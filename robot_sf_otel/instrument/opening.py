@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanKind
 from robot_sf_otel import guard, semconv
 from robot_sf_otel.instrument import context, spans
 from robot_sf_otel.instrument.child_process import published
-from robot_sf_otel.instrument.live_run import LiveRun, plan_step
+from robot_sf_otel.instrument.live_run import LiveRun
 from robot_sf_otel.instrument.live_step import OUTSIDE_RUN, begin_step
 from robot_sf_otel.instrument.pipeline import (
     INERT_RUN,
@@ -24,6 +24,7 @@ from robot_sf_otel.instrument.pipeline import (
     PlanEntry,
     RunHandle,
 )
+from robot_sf_otel.instrument.run_steps import plan_step
 from robot_sf_otel.instrument.step import StepSpec
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.codec import clip
@@ -85,7 +86,7 @@ def _adopt(runtime: Runtime, run: LiveRun, spec: PipelineSpec) -> RunHandle:
     """Give a run that `robot-sf-otel run` opened this pipeline's name, plan and parameters."""
     run.adoptable = False  # a pipeline inside this one is a step
     plan = [plan_step(entry) for entry in spec.plan]
-    run.plan_state.replace(plan)
+    run.steps.plan.replace(plan)
     ids = run.ids()
     run.record(
         e.PlanChanged(plan=plan, pipeline=spec.name, scenario_config_path=spec.scenario, **ids),
@@ -149,7 +150,7 @@ def open_run(runtime: Runtime, spec: PipelineSpec, *, adoptable: bool = False) -
             params=run.clean(spec.params),
             seeds=run.clean(spec.seeds),
             tags=list(spec.tags),
-            plan=run.plan_state.steps,
+            plan=run.steps.plan.steps,
             process=runtime.process,
             parent_span_id=trace.format_span_id(outer.span_id) if outer.is_valid else None,
             linked_run_id=runtime.linked_run_id,
@@ -210,7 +211,7 @@ def join_run(runtime: Runtime, joined: Joined, traceparent: str | None) -> LiveR
         adoptable=started.adoptable,
     )
     # "Elapsed" is the run's, not this process's.
-    run.started -= max(0.0, (runtime.clock.time_ns() - started.time_unix_nano) / e.NANOSECONDS)
+    run.steps.opened -= max(0.0, (runtime.clock.time_ns() - started.time_unix_nano) / e.NANOSECONDS)
     context.process.live_runs.append(run)
     published.open(run)  # a child of this process is told of the step that starts it
     return run

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
     from robot_sf_otel.instrument.live_run import LiveRun
+    from robot_sf_otel.instrument.outcome import Outcome
     from robot_sf_otel.manifest.events import Event, RunStarted
     from robot_sf_otel.manifest.schema import PlanStep, SelfCost, TelemetrySnapshot, Usage
 
@@ -120,6 +121,10 @@ class Recorder(Protocol):
 
 class Bill(Protocol):
     """Running cost of one step, settled at its end."""
+
+    def observe(self, sample: TelemetrySnapshot) -> None:
+        """Take a telemetry sample that was read meanwhile into account."""
+        ...
 
     def settle(self) -> Usage:
         """Return what was used since the bill was opened."""
@@ -255,8 +260,8 @@ class Observer(Protocol):
         """Return what the monitor and the capture cost the run so far."""
         ...
 
-    def run_closed(self, run: LiveRun, status: str) -> None:
-        """Let go of a run that ended with `status`."""
+    def run_closed(self, run: LiveRun, outcome: Outcome) -> None:
+        """Let go of a run that has ended."""
         ...
 
     def step_began(self) -> None:

@@ -310,10 +310,10 @@ def planned(entry: object) -> tuple[str, str | None, float | None]:
         TypeError: The entry is neither a name nor a function.
     """
     if isinstance(entry, str):
-        return entry, None, None
+        return entry[:MAX_NAME], None, None
     spec = getattr(entry, SPEC_ATTRIBUTE, None)
     if isinstance(spec, StepSpec):
-        return spec.step_id, spec.title, spec.expected_seconds
+        return spec.step_id[:MAX_NAME], spec.title, spec.expected_seconds
     if callable(entry):
         return _name_of(entry), None, None
     msg = f"a plan names steps or decorated functions, not {entry!r}"

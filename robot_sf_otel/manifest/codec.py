@@ -7,6 +7,7 @@ line that somebody damaged (`decode_event` returns None), because one bad line m
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import PurePath
@@ -23,6 +24,10 @@ MAX_DEPTH: Final = 8
 """Nesting of parameters beyond which a value is recorded as its repr."""
 MAX_TEXT: Final = 10_000
 """Characters kept of one recorded string; what was cut is said at its end."""
+_ACTING: Final = re.compile(
+    rb"\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]"
+)
+"""Control characters beyond ASCII and marks that reorder text, in UTF-8."""
 
 
 def _plain(value: object) -> object:
@@ -78,7 +83,17 @@ def decode_snapshot(line: bytes) -> TelemetrySnapshot | None:
 
 def encode_document(value: object) -> bytes:
     """Return a record as JSON for a file that people open: indented by two spaces."""
-    return msgspec.json.format(_encoder.encode(value), indent=2) + b"\n"
+    try:
+        encoded = _encoder.encode(value)
+    except UnicodeEncodeError:  # as above: a folder that was named by a foreign system
+        encoded = _encoder.encode(jsonable(msgspec.to_builtins(value, enc_hook=_plain)))
+    document = msgspec.json.format(encoded, indent=2) + b"\n"
+    # JSON need not escape these, but the document may be read on a terminal.
+    return document if document.isascii() else _ACTING.sub(_escaped, document)
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % ord(found[0].decode())
 
 
 def decode_document(data: bytes, type_: type[T]) -> T:

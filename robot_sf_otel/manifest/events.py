@@ -87,7 +87,11 @@ class PlanChanged(_Event, tag="plan_changed"):
 
 
 class StepStarted(_Event, tag="step_started"):
-    """A step began; written and synced before its first line runs."""
+    """A step began; written and synced before its first line runs.
+
+    `identity` says which process of a run of several it is (host, boot_id, pid_namespace, pid,
+    start_time), so that its death can be noticed: in the first step of each child process.
+    """
 
     step_id: str
     display_name: str | None = None
@@ -97,6 +101,7 @@ class StepStarted(_Event, tag="step_started"):
     expected_seconds: float | None = None
     baseline_rate: float | None = None
     process: str | None = None
+    identity: dict[str, Any] = {}
 
 
 class StepProgress(_Event, tag="step_progress"):

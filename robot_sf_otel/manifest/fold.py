@@ -69,6 +69,7 @@ class RunFold:
         self._scenario: str | None = None
         self._span_id: str | None = None
         self._executions: dict[str, _Execution] = {}
+        self._identities: dict[str, dict[str, Any]] = {}
         self._skips: dict[str, e.StepSkipped] = {}
         self._facts: dict[str, dict[str, Any]] = {
             name: {} for name in ("params", "seeds", "host", "vcs", "runtime", "summary")
@@ -167,6 +168,8 @@ class RunFold:
             self._span_id = event.span_id
 
     def _on_step_started(self, event: e.StepStarted) -> None:
+        if event.process is not None and event.identity:
+            self._identities[event.process] = event.identity
         key = event.span_id or f"{event.step_id}@{event.time_unix_nano}"
         if key in self._executions:
             return
@@ -319,6 +322,17 @@ class RunFold:
             for run in self._executions.values()
             if run.status == "running"
         ]
+
+    def processes_at_work(self) -> dict[str, dict[str, Any]]:
+        """Return who the child processes with a step under way are, by the name of each.
+
+        Those that did not say who they are, are left out.
+        """
+        return {
+            run.process: self._identities[run.process]
+            for run in self._executions.values()
+            if run.status == "running" and run.process in self._identities
+        }
 
     def record(
         self,

@@ -23,14 +23,22 @@ _THOUSAND: Final = 1000
 _BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
+def _finite(value: float) -> bool:
+    """Return whether a number can be shown; a damaged record may hold one with 400 digits."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def is_known(value: float | None) -> bool:
     """Return whether a number can be shown: it is there and finite."""
-    return value is not None and math.isfinite(value)
+    return value is not None and _finite(value)
 
 
 def duration(seconds: float | None) -> str:
     """Format seconds as `850 ms`, `4.2 s`, `2m 03s`, `1h 04m` or `2d 03h`."""
-    if seconds is None or not math.isfinite(seconds):
+    if seconds is None or not _finite(seconds):
         return UNKNOWN
     seconds = max(0.0, seconds)
     if seconds < 0.0095:  # noqa: PLR2004 - what rounds to two digits of milliseconds
@@ -44,7 +52,7 @@ def duration(seconds: float | None) -> str:
 
 def coarse_duration(seconds: float | None) -> str:
     """Format seconds as the console's ETA has it: `45s`, `11m`, `1h 04m`, `2d 03h`."""
-    if seconds is None or not math.isfinite(seconds):
+    if seconds is None or not _finite(seconds):
         return UNKNOWN
     whole = max(0, round(seconds))
     if whole < _MINUTE:
@@ -65,7 +73,7 @@ def _long(seconds: float) -> str:
 
 def number(value: float | None) -> str:
     """Format a count or a reading with three significant digits: `12`, `1,250`, `0.0312`."""
-    if value is None or not math.isfinite(value):
+    if value is None or not _finite(value):
         return UNKNOWN
     size = abs(value)
     if value == int(value) or size >= _THOUSAND:
@@ -79,7 +87,7 @@ def number(value: float | None) -> str:
 
 def rate(per_second: float | None, unit: str = "") -> str:
     """Format a rate as `3.20 episodes/s`, slow ones by the minute or the hour."""
-    if per_second is None or not math.isfinite(per_second):
+    if per_second is None or not _finite(per_second):
         return UNKNOWN
     name = f" {unit}" if unit else ""
     if per_second == 0 or per_second >= 0.1:  # noqa: PLR2004 - six a minute
@@ -98,14 +106,14 @@ def progress(done: float, total: float | None, unit: str) -> str:
 
 def fraction(done: float, total: float | None) -> float | None:
     """Return the part that is done, in [0, 1], or None where no total is known."""
-    if total is None or not math.isfinite(total) or total <= 0 or not math.isfinite(done):
+    if total is None or not _finite(total) or total <= 0 or not _finite(done):
         return None
     return min(1.0, max(0.0, done / total))
 
 
 def size(size_bytes: float | None) -> str:
     """Format bytes as `512 B`, `1.3 KiB`, `266 MiB`."""
-    if size_bytes is None or not math.isfinite(size_bytes):
+    if size_bytes is None or not _finite(size_bytes):
         return UNKNOWN
     value = float(size_bytes)
     if value < _KIBI:
@@ -122,9 +130,21 @@ def mebibytes(value: float | None) -> str:
     return UNKNOWN if value is None else size(value * _KIBI * _KIBI)
 
 
+def joules(value: float | None) -> str:
+    """Format energy as `42 J`, `1.25 kJ` or `3.4 MJ`."""
+    if value is None or not _finite(value):
+        return UNKNOWN
+    scaled, prefix = value, ""
+    for larger in ("k", "M", "G"):
+        if abs(scaled) < _THOUSAND:
+            break
+        scaled, prefix = scaled / _THOUSAND, larger
+    return f"{number(scaled)} {prefix}J"
+
+
 def percent(value: float | None) -> str:
     """Format a percentage in [0, 100] as `42.5 %`."""
-    return UNKNOWN if value is None or not math.isfinite(value) else f"{number(value)} %"
+    return UNKNOWN if value is None or not _finite(value) else f"{number(value)} %"
 
 
 def _mib_per_second(value: float | None) -> str:
@@ -143,6 +163,7 @@ TELEMETRY_FIELDS: Final[dict[str, tuple[str, Callable[[float | None], str]]]] = 
     "swap_used_mb": ("Swap used", mebibytes),
     "disk_read_mb_s": ("Disk read", _mib_per_second),
     "disk_write_mb_s": ("Disk write", _mib_per_second),
+    "disk_free_mb": ("Disk free", mebibytes),
     "process_count": ("Processes", number),
     "thread_count": ("Threads", number),
     "cpu_pressure": ("CPU pressure", percent),

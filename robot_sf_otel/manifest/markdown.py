@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+from robot_sf_otel.manifest import usage
 from robot_sf_otel.manifest.facts import environment_facts, evidence_sentence, is_dirty
 from robot_sf_otel.manifest.formats import (
     PROGRESS_FIELDS,
@@ -15,7 +16,6 @@ from robot_sf_otel.manifest.formats import (
     coarse_duration,
     duration,
     is_known,
-    mebibytes,
     number,
     one_line,
     percent,
@@ -151,10 +151,11 @@ def _steps(record: PipelineRunRecord, links: Links) -> list[str]:
     if not record.steps:
         return []
     first, left_out, last = _ends(outline(record.steps))
-    rows = [_step_row(depth, step, links) for depth, step in first]
+    bill = usage.columns(record.steps)
+    rows = [_step_row(depth, step, bill, links) for depth, step in first]
     if left_out:
         rows.append(["…", f"{left_out:,} more in manifest.json"])
-    rows += [_step_row(depth, step, links) for depth, step in last]
+    rows += [_step_row(depth, step, bill, links) for depth, step in last]
     head = [
         "#:",
         "Step",
@@ -163,8 +164,7 @@ def _steps(record: PipelineRunRecord, links: Links) -> list[str]:
         "Duration:",
         "Progress:",
         "Rate:",
-        "CPU:",
-        "Peak memory:",
+        *(f"{column.title}:" for column in bill),
         "Artifacts",
     ]
     return ["## Steps", "", *table(head, rows)]
@@ -185,11 +185,12 @@ def _cut(rows: list[list[str]]) -> list[list[str]]:
     return [*first, *note, *last]
 
 
-def _step_row(depth: int, step: StepExecutionEntry, links: Links) -> list[str]:
+def _step_row(
+    depth: int, step: StepExecutionEntry, bill: Sequence[usage.Column], links: Links
+) -> list[str]:
     indent = "&nbsp;&nbsp;" * depth + ("↳ " if depth else "")
     ran = step.started_at is not None
     done = step.progress
-    seconds = step.usage.cpu_seconds
     status = f"{_ICONS[step.status]} {step.status}"
     if step.skip_reason:
         status += f": {escape(step.skip_reason)}"
@@ -201,8 +202,7 @@ def _step_row(depth: int, step: StepExecutionEntry, links: Links) -> list[str]:
         duration(step.duration_seconds),
         escape(progress(done.done, done.total, done.unit)),
         escape(rate(done.rate, done.unit)),
-        duration(seconds),
-        mebibytes(step.usage.memory_rss_peak_mb),
+        *(column.of(step.usage) for column in bill),
         _links(step.artifacts, links),
     ]
 

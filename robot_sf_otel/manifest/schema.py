@@ -112,7 +112,11 @@ class StepSample(Struct, kw_only=True, omit_defaults=True):
 
 
 class GpuSample(Struct, kw_only=True, omit_defaults=True):
-    """One GPU within a telemetry sample."""
+    """One GPU within a telemetry sample.
+
+    What does not change (`uuid`, `name`, `mem_total_mb`, `power_limit_w`) is on the first sample of
+    a run that has the device, and again when it changes.
+    """
 
     index: int
     uuid: str | None = None
@@ -120,8 +124,12 @@ class GpuSample(Struct, kw_only=True, omit_defaults=True):
     util_percent: float | None = None
     mem_used_mb: float | None = None
     mem_total_mb: float | None = None
+    run_mem_used_mb: float | None = None
     temperature_c: float | None = None
     power_w: float | None = None
+    power_limit_w: float | None = None
+    sm_clock_mhz: float | None = None
+    energy_joules: float | None = None
     throttle_reasons: list[str] = []
 
 
@@ -144,6 +152,7 @@ class TelemetrySnapshot(Struct, kw_only=True, omit_defaults=True):
     swap_used_mb: float | None = None
     disk_read_mb_s: float | None = None
     disk_write_mb_s: float | None = None
+    disk_free_mb: float | None = None
     process_count: int | None = None
     thread_count: int | None = None
     cpu_pressure: float | None = None
@@ -251,6 +260,7 @@ class SelfCost(Struct, kw_only=True):
     bytes_written: int = 0
     samples_taken: int = 0
     samples_missed: int = 0
+    interval_seconds: float | None = None
     longest_sample_seconds: float | None = None
     slowest_sync_seconds: float | None = None
     events_dropped: int = 0

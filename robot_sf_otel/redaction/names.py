@@ -34,7 +34,7 @@ _HARMLESS_TAILS: Final = _words(
     "file files path paths dir directory folder length len size count counts max min limit policy"
     " attempts url uri endpoint type kind field fields column columns required enabled disabled"
     " ttl timeout expiry expires lifetime rotation algorithm alg name names manager provider"
-    " backend store version format prompt jar"
+    " backend store version format prompt jar rate ratio"
 )
 # … while these still hold it: `token_value`, `api_key_base64`.
 _SECRET_TAILS: Final = _words(

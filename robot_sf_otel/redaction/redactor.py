@@ -14,6 +14,8 @@ _Container: TypeAlias = (
     Mapping[str, object] | list[object] | tuple[object, ...] | set[object] | frozenset[object]
 )
 
+_DIRECTORIES: Final = frozenset({"PWD", "OLDPWD"})
+"""What shells call their working directories, which are no passwords."""
 _MAX_NAME: Final = 256
 _MAX_DEPTH: Final = 32
 
@@ -130,8 +132,8 @@ class Redactor:
     def _value(self, name: str, value: object, inherited: Suspicion, depth: int) -> object:
         own = self._suspicion(name[-_MAX_NAME:])
         suspicion = max(inherited, own)
-        if name in {"PWD", "OLDPWD"} and isinstance(value, str) and value.startswith("/"):
-            return self.text(value)  # the shell's working directory
+        if name in _DIRECTORIES and isinstance(value, str) and value.startswith("/"):
+            return self.text(value)
         if own is Suspicion.STRONG and not inherited and is_number(value) and counts(name):
             return value
         return self._leaf(value, suspicion, depth)
@@ -226,7 +228,9 @@ class Redactor:
             (group == "several" and suspicion is Suspicion.WEAK)
             # f(token=token) in the source line of a traceback
             or (group == "bare" and value.lower() == name.lower())
-            or not hides(value, suspicion)
+            or (name in _DIRECTORIES and value.startswith("/"))
+            # What follows a # is not part of the value of a query.
+            or not hides(value.partition("#")[0] or value, suspicion)
         )
         return None if harmless else assigned.span(group)
 

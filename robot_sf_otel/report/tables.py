@@ -14,13 +14,13 @@ from robot_sf_otel.manifest.formats import (
     UNKNOWN,
     coarse_duration,
     duration,
-    mebibytes,
     progress,
     rate,
     telemetry_label,
     telemetry_value,
 )
 from robot_sf_otel.manifest.outline import outline
+from robot_sf_otel.manifest.usage import CPU_AND_MEMORY, columns
 from robot_sf_otel.report.page import Page, plain, status_text
 
 if TYPE_CHECKING:
@@ -143,8 +143,8 @@ def add_steps(
         head.append("RATE:")
     if attempts:
         head.append("ATTEMPT:")
-    if usage:
-        head += ["CPU:", "MEMORY:"]
+    bill = (columns(record.steps) if wide else CPU_AND_MEMORY) if usage else ()
+    head += [f"{column.title.upper()}:" for column in bill]
     rows: list[list[str | Text]] = []
     for depth, step in shown:
         done = step.progress
@@ -160,8 +160,7 @@ def add_steps(
             row.append(rate(done.rate))
         if attempts:
             row.append(str(step.attempt) if step.started_at else UNKNOWN)
-        if usage:
-            row += [duration(step.usage.cpu_seconds), mebibytes(step.usage.memory_rss_peak_mb)]
+        row += [column.of(step.usage) for column in bill]
         rows.append(row)
     page.table(head, rows, wrap=1)
     if left_out:

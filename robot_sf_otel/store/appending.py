@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from robot_sf_otel.store.layout import WORKERS_DIR
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -57,6 +59,10 @@ class AppendingFile:
         Raises:
             OSError: It cannot be opened.
         """
+        folder = self._path.parent
+        if folder.name == WORKERS_DIR and folder.is_symlink():
+            what = "it is a symbolic link, which is not written through"
+            raise OSError(errno.ELOOP, what, str(folder))
         plain = os.open(self._path, _FLAGS, _MODE)
         try:
             status = os.fstat(plain)

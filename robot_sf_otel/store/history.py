@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from robot_sf_otel.manifest.codec import decode_raw
 from robot_sf_otel.manifest.events import NANOSECONDS
 from robot_sf_otel.store.layout import TRACKER_DIR, RunPaths
-from robot_sf_otel.store.lines import open_for_reading
+from robot_sf_otel.store.lines import BYTE_ORDER_MARK, bare, open_for_reading
 from robot_sf_otel.store.reader import LoadedRun, UnreadableRun, load_run, unreadable_record
 
 if TYPE_CHECKING:
@@ -46,7 +46,12 @@ def find_runs(roots: Sequence[Path]) -> list[Path]:
         tracker = root / TRACKER_DIR
         try:
             with os.scandir(tracker) as entries:
-                names = [e.name for e in entries if e.is_dir(follow_symlinks=False)]
+                names = [
+                    entry.name
+                    for entry in entries
+                    # A hidden one is what a `prune` has taken out but not deleted yet.
+                    if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+                ]
         except (OSError, ValueError):
             continue
         real = os.path.realpath(tracker)  # two roots may be one
@@ -75,7 +80,7 @@ def stamp_seconds(name: str) -> int | None:
 
 
 def _precise_start(run_dir: Path) -> int:
-    first = _first_line(run_dir)
+    first = first_line(run_dir)
     begun = first.get("time_unix_nano")
     if isinstance(begun, int):
         return begun
@@ -91,13 +96,14 @@ def _precise_start(run_dir: Path) -> int:
         return 0
 
 
-def _first_line(run_dir: Path) -> dict[str, Any]:
+def first_line(run_dir: Path) -> dict[str, Any]:
+    """Return what the first line of a run's journal holds, nothing where it cannot be read."""
     fd = open_for_reading(RunPaths(run_dir).journal)
     if fd is None:
         return {}
     try:
         line = os.pread(fd, _HEAD, 0).partition(b"\n")[0]
-        return decode_raw(line) or {}
+        return decode_raw(bare(line.removeprefix(BYTE_ORDER_MARK))) or {}
     except (OSError, ValueError):
         return {}
     finally:
@@ -209,6 +215,8 @@ def _readable(
         try:
             run = load_run(run_dir, telemetry=False)
         except UnreadableRun as error:
+            if not run_dir.exists():  # deleted since it was found
+                continue
             run = LoadedRun(run_dir, unreadable_record(run_dir, str(error)), [str(error)])
         except (OSError, ValueError, RecursionError) as error:
             reason = f"{run_dir} cannot be read: {error}"
@@ -281,7 +289,7 @@ def _path_of_run(text: str) -> Path | None:
 
 
 def _records_id(run_dir: Path, text: str) -> bool:
-    return _first_line(run_dir).get("run_id") == text
+    return first_line(run_dir).get("run_id") == text
 
 
 def _not_found(roots: Sequence[Path], text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 TRACKER_DIR: Final = "run-tracker"
 """Folder under the artifact root that holds all runs; nothing is written elsewhere."""
+WORKERS_DIR: Final = "workers"
+"""Folder in a run directory that holds the journals of child processes."""
 MAX_RUN_NAME: Final = 120
 """Characters of a run name: with a suffix it still fits every file system."""
 
@@ -62,6 +65,31 @@ def run_id(pipeline: str, time_unix_nano: int, suffix: str) -> str:
     return f"{stamp}-{slug(pipeline)}-{suffix}"
 
 
+def make_folder(folder: Path) -> None:
+    """Create a folder that we write into, unless it is there; what is a link is refused.
+
+    In a folder that several people may write to, a link could lead what we write anywhere. The
+    artifact root itself is named by its user and may be one, or lie behind one.
+
+    Raises:
+        OSError: It cannot be created, or it is a link.
+    """
+    if folder.is_symlink():
+        what = "it is a symbolic link, which is not written through"
+        raise OSError(errno.ELOOP, what, str(folder))
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def make_run_dir(run_dir: Path) -> None:
+    """Create the directory of a run whose path is settled, exclusively.
+
+    Raises:
+        OSError: It cannot be created, or exists.
+    """
+    make_folder(run_dir.parent)
+    run_dir.mkdir()
+
+
 def create_run_dir(
     root: Path,
     *,
@@ -89,7 +117,7 @@ def create_run_dir(
     if name is not None:
         check_run_name(name)
     if make:
-        tracker.mkdir(parents=True, exist_ok=True)
+        make_folder(tracker)
     attempt = 0
     while True:
         attempt += 1
@@ -141,7 +169,7 @@ class RunPaths:
     @property
     def workers(self) -> Path:
         """Journals of child processes."""
-        return self.run_dir / "workers"
+        return self.run_dir / WORKERS_DIR
 
     @property
     def artifacts(self) -> Path:
@@ -156,4 +184,4 @@ class RunPaths:
 
 def worker_journal(run_dir: Path, host: str, pid: int) -> Path:
     """Return the path of a new journal of a child process, `workers/<host>-<pid>-<6 hex>.jsonl`."""
-    return run_dir / "workers" / f"{slug(host)}-{pid}-{random_suffix()}.jsonl"
+    return run_dir / WORKERS_DIR / f"{slug(host)}-{pid}-{random_suffix()}.jsonl"

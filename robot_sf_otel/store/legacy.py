@@ -13,8 +13,8 @@ from robot_sf_otel.manifest.schema import (
     RunSummary,
     StepExecutionEntry,
 )
-from robot_sf_otel.store.journal import iter_raw
 from robot_sf_otel.store.layout import RunPaths
+from robot_sf_otel.store.tail import iter_raw
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 OLD_FORMAT: Final = "robot_sf"
 """Pipeline name and tag under which runs of the original tracker are listed."""
 
-_STATUS: Final[dict[object, RunStatus]] = {
+_STATUS: Final[dict[str, RunStatus]] = {
     "pending": "pending",
     "running": "running",
     "completed": "completed",
@@ -46,7 +46,7 @@ def read_old_run(run_dir: Path) -> PipelineRunRecord | None:
 
 def _record(run_dir: Path, last: dict[str, Any]) -> PipelineRunRecord:
     steps = _steps(last.get("steps"))
-    status = _STATUS.get(last.get("status"), "failed")
+    status = _STATUS.get(_text(last.get("status")) or "", "failed")
     completed = [step for step in steps if step.status == "completed"]
     duration = _seconds_between(last.get("created_at"), last.get("completed_at"))
     return PipelineRunRecord(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -14,6 +15,10 @@ MAX_LINE: Final = 16 * 1024 * 1024
 """Bytes beyond which a line is skipped: no event is that long, and memory stays bounded."""
 _CHUNK: Final = 1024 * 1024
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_AROUND: Final = b"\0\r "
+"""What stands around a line without being part of it: blocks that a power cut left unwritten, and
+the line ends of other systems."""
 
 
 def open_for_reading(path: Path) -> int | None:
@@ -29,6 +34,29 @@ def open_for_reading(path: Path) -> int | None:
         return fd
     os.close(fd)
     return None
+
+
+def read_whole(path: Path, limit: int) -> bytes | None:
+    """Return the content of a small file; None where there is none, or it is no such file.
+
+    Args:
+        path: The file; a pipe or a device is none.
+        limit: Bytes beyond which it is not read, so that memory stays bounded.
+    """
+    fd = open_for_reading(path)
+    if fd is None:
+        return None
+    parts: list[bytes] = []
+    try:
+        if os.fstat(fd).st_size > limit:
+            return None
+        while part := os.read(fd, _CHUNK):
+            parts.append(part)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return b"".join(parts)
 
 
 class LineTail:
@@ -57,23 +85,31 @@ class LineTail:
         if fd is None:
             return
         try:
-            yield from self._lines(fd)
+            chunk = self._read(fd, self._position)
+            # A run may have thousands of journals, which are read side by side: one that fits
+            # into a chunk keeps no descriptor open meanwhile.
+            if self._position + len(chunk) >= os.fstat(fd).st_size:
+                os.close(fd)
+                fd = None
+            yield from self._lines(chunk, fd)
         finally:
-            os.close(fd)
+            if fd is not None:
+                os.close(fd)
 
-    def _lines(self, fd: int) -> Iterator[bytes]:
+    def _lines(self, chunk: bytes, fd: int | None) -> Iterator[bytes]:
         rest: list[bytes] = []
         held = 0
-        while chunk := self._read(fd, self._position + held):
+        while chunk:
             *complete, last = chunk.split(b"\n")
             for part in complete:
                 line = b"".join([*rest, part]) if rest else part
                 rest, held = [], 0
+                begin = self._position
                 self._position += len(line) + 1
                 skipped, self._skipping = self._skipping, False
                 if skipped:
                     continue
-                line = line.strip(b"\0\r ")
+                line = bare(line if begin else line.removeprefix(BYTE_ORDER_MARK))
                 if line:
                     yield line
             rest.append(last)
@@ -81,9 +117,10 @@ class LineTail:
             if held > MAX_LINE or self._skipping:
                 self.oversized += not self._skipping
                 self._skipping = True
-                self._position += held
+                self._position = _past_hole(fd, self._position + held)
                 rest, held = [], 0
-        self.torn = self._skipping or bool(b"".join(rest).strip(b"\0\r "))
+            chunk = b"" if fd is None else self._read(fd, self._position + held)
+        self.torn = self._skipping or bool(bare(b"".join(rest)))
 
     @staticmethod
     def _read(fd: int, position: int) -> bytes:
@@ -91,6 +128,21 @@ class LineTail:
             return os.pread(fd, _CHUNK, position)
         except OSError:  # a bad sector, or a network file system that went away
             return b""
+
+
+def _past_hole(fd: int | None, position: int) -> int:
+    """Return where data goes on; a hole in a sparse file is gigabytes of nothing to read."""
+    if fd is None or not hasattr(os, "SEEK_DATA"):
+        return position
+    try:
+        return max(position, os.lseek(fd, position, os.SEEK_DATA))
+    except OSError as error:
+        return os.fstat(fd).st_size if error.errno == errno.ENXIO else position
+
+
+def bare(line: bytes) -> bytes:
+    """Return a line without what stands around it and is no part of it."""
+    return line.strip(_AROUND)
 
 
 def iter_lines(path: Path) -> Iterator[bytes]:
@@ -112,4 +164,4 @@ def last_lines(path: Path, limit: int) -> list[bytes]:
     finally:
         os.close(fd)
     # What stands before the first newline began earlier, what follows the last one is torn.
-    return lines[(1 if start else 0) : -1][::-1]
+    return [bare(line) for line in lines[(1 if start else 0) : -1][::-1]]

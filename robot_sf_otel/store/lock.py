@@ -13,6 +13,7 @@ import msgspec
 
 from robot_sf_otel.store.identity import ProcessIdentity, is_alive, process_identity
 from robot_sf_otel.store.layout import RunPaths
+from robot_sf_otel.store.lines import read_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +27,8 @@ OwnerState = Literal["alive", "dead", "unknown"]
 
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+_LARGEST: Final = 64 * 1024
+"""Bytes beyond which a file is no lock of ours."""
 _ATTEMPTS: Final = 5
 _PAUSE_SECONDS: Final = 0.01
 
@@ -104,15 +107,15 @@ def _replace(path: Path, content: bytes) -> int:
 def read_owner(path: Path) -> ProcessIdentity | None:
     """Return who wrote a lock file, None where it is missing or foreign."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=ProcessIdentity)
-    except (OSError, msgspec.DecodeError, ValueError):
+        return msgspec.json.decode(read_whole(path, _LARGEST) or b"", type=ProcessIdentity)
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return None
 
 
 def is_locked(path: Path) -> bool | None:
     """Return whether somebody holds the lock, None where there is no lock file to ask."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
     try:

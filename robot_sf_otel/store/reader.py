@@ -16,18 +16,22 @@ from robot_sf_otel.manifest.schema import SCHEMA_VERSION, TERMINAL_RUN, Pipeline
 from robot_sf_otel.store.journal import JournalTail, iter_raw, read_event
 from robot_sf_otel.store.layout import RunPaths
 from robot_sf_otel.store.legacy import OLD_FORMAT, read_old_run
-from robot_sf_otel.store.lines import last_lines
+from robot_sf_otel.store.lines import last_lines, read_whole
 from robot_sf_otel.store.lock import owner_state, read_owner
+from robot_sf_otel.store.tail import is_too_deep, may_be_deep
 from robot_sf_otel.store.telemetry import iter_snapshots, last_snapshot, summarise
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from robot_sf_otel.manifest.schema import FieldSummary, TelemetrySnapshot
+    from robot_sf_otel.store.identity import ProcessIdentity
 
 LOST: Final = "the process that ran it is gone and did not close the record"
 _TAIL: Final = 256 * 1024
 """Bytes at the end of a journal among which its last event is looked for."""
+_LARGEST: Final = 64 * 1024 * 1024
+"""Bytes beyond which manifest.json is not read: the journals are, in bounded memory."""
 _FRESH_SECONDS: Final = 5.0
 """How far manifest.json of a live run may be behind its samples and still tell their figures."""
 
@@ -108,6 +112,8 @@ def _problems_of(tail: JournalTail) -> Iterator[str]:
         yield f"{name}: {_lines(tail.bad_lines)} damaged and left out"
     if tail.unknown:
         yield f"{name}: {_lines(tail.unknown)} of a kind that this version does not know"
+    if tail.newer is not None:
+        yield f"{name}: {_newer(tail.newer)}"
     if tail.torn:
         yield f"{name}: the last line is incomplete and was ignored"
 
@@ -136,24 +142,38 @@ def _last_event_ns(path: Path) -> int:
     return 0
 
 
-def closing_event(run_dir: Path, fold: RunFold) -> RunRecovered:
+def closing_event(
+    run_dir: Path, fold: RunFold, *, ended_ns: int | None = None, cause: str | None = None
+) -> RunRecovered:
     """Return the event that closes a run whose process is gone; it is the caller's to write.
 
-    The run ended when it last gave a sign of life, as far as anybody can tell.
+    Args:
+        run_dir: The run's directory.
+        fold: What is known of the run.
+        ended_ns: When its process ended, Unix nanoseconds; when it last gave a sign of life where
+            nobody saw it end.
+        cause: How it ended, in a few words that follow on "the process".
     """
     owner = read_owner(RunPaths(run_dir).lock)
-    who = f" (pid {owner.pid} on {owner.host})" if owner is not None else ""
-    ended = last_sign_ns(run_dir, fold)
+    ended = last_sign_ns(run_dir, fold) if ended_ns is None else ended_ns
     started = fold.started
+    if cause is None:
+        reason = f"{LOST}{_named(owner)}"
+    else:
+        reason = f"the process that ran it{_named(owner)} {cause}"
     return RunRecovered(
         time_unix_nano=ended,
         trace_id=started.trace_id if started else None,
         span_id=started.span_id if started else None,
         status="failed",
         result="error",
-        reason=f"{LOST}{who}",
+        reason=reason,
         duration_seconds=(ended - started.time_unix_nano) / NANOSECONDS if started else None,
     )
+
+
+def _named(owner: ProcessIdentity | None) -> str:
+    return f" (pid {owner.pid} on {owner.host})" if owner is not None else ""
 
 
 def load_run(run_dir: Path, *, telemetry: bool = True) -> LoadedRun:
@@ -174,10 +194,7 @@ def load_run(run_dir: Path, *, telemetry: bool = True) -> LoadedRun:
         return LoadedRun(run_dir, written, _version_problem(written))
     fold, problems = fold_run(run_dir)
     if fold.started is None:
-        old = read_old_run(run_dir)
-        if old is None:
-            raise UnreadableRun(f"{run_dir} holds no run: no readable start in manifest.jsonl")
-        return LoadedRun(run_dir, old, [f"recorded by the original {OLD_FORMAT} tracker"])
+        return _without_start(run_dir, written, problems)
     state = None
     if fold.status not in TERMINAL_RUN:
         state = owner_state(run_dir, time.time())
@@ -194,6 +211,26 @@ def load_run(run_dir: Path, *, telemetry: bool = True) -> LoadedRun:
     except (ValueError, OverflowError, OSError) as error:  # a time that no calendar has
         raise UnreadableRun(f"{run_dir} cannot be read: {error}") from error
     return LoadedRun(run_dir, record, problems)
+
+
+def _without_start(
+    run_dir: Path, written: PipelineRunRecord | None, problems: list[str]
+) -> LoadedRun:
+    """Return what can be shown of a run whose journal does not tell of its start.
+
+    Raises:
+        UnreadableRun: Nothing can.
+    """
+    old = read_old_run(run_dir)
+    if old is not None:
+        return LoadedRun(run_dir, old, [f"recorded by the original {OLD_FORMAT} tracker"])
+    if written is None:
+        why = f" ({'; '.join(problems)})" if problems else ""
+        raise UnreadableRun(f"{run_dir} holds no run: no readable start in manifest.jsonl{why}")
+    if written.status not in TERMINAL_RUN and owner_state(run_dir, time.time()) == "dead":
+        written.status, written.status_reason = "failed", LOST
+    said = "manifest.jsonl has no readable start: shown is what manifest.json last said"
+    return LoadedRun(run_dir, written, [*problems, said])
 
 
 def _figures(
@@ -227,9 +264,24 @@ def unreadable_record(run_dir: Path, reason: str) -> PipelineRunRecord:
 
 def _written_record(run_dir: Path) -> PipelineRunRecord | None:
     try:
-        return decode_document(RunPaths(run_dir).record.read_bytes(), PipelineRunRecord)
-    except (OSError, msgspec.DecodeError, ValueError, RecursionError):
+        document = read_whole(RunPaths(run_dir).record, _LARGEST)
+        record = None if document is None else decode_document(document, PipelineRunRecord)
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return None
+    if record is None or (may_be_deep(document or b"") and is_too_deep(_free_values(record))):
+        return None
+    return record
+
+
+def _free_values(record: PipelineRunRecord) -> list[object]:
+    """Return what may hold anything; all other fields are as deep as their types say."""
+    return [
+        *(record.params, record.seeds, record.host, record.vcs, record.runtime),
+        record.summary.custom,
+        *(anomaly.evidence for anomaly in record.anomalies),
+        *(recommendation.evidence for recommendation in record.recommendations),
+        *(test.matrix for test in record.perf_tests),
+    ]
 
 
 def _is_final(run_dir: Path, record: PipelineRunRecord) -> bool:
@@ -248,7 +300,11 @@ def _is_final(run_dir: Path, record: PipelineRunRecord) -> bool:
 def _version_problem(record: PipelineRunRecord) -> list[str]:
     if record.schema_version <= SCHEMA_VERSION:
         return []
-    return [f"written by a newer version (schema {record.schema_version}); parts may be missing"]
+    return [_newer(record.schema_version)]
+
+
+def _newer(version: int) -> str:
+    return f"written by a newer version (schema {version}); parts may be missing"
 
 
 __all__ = [

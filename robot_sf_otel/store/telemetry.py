@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from robot_sf_otel.manifest.codec import decode_snapshot, encode_snapshot
 from robot_sf_otel.manifest.statistics import TelemetrySummary
 from robot_sf_otel.store.lines import iter_lines, last_lines
+from robot_sf_otel.store.tail import YEAR_10000
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,9 +84,12 @@ class TelemetryWriter:
 
 def _decoded(line: bytes) -> TelemetrySnapshot | None:
     try:
-        return decode_snapshot(line)
+        snapshot = decode_snapshot(line)
     except ValueError:  # invalid UTF-8
         return None
+    if snapshot is None or not 0 <= snapshot.timestamp_ms < YEAR_10000 * 1000:
+        return None
+    return snapshot
 
 
 def iter_snapshots(path: Path) -> Iterator[TelemetrySnapshot]:

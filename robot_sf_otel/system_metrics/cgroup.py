@@ -6,9 +6,11 @@ hybrid machine each controller is looked up where it is mounted.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +27,8 @@ class CgroupReading:
     """One reading; a limit that is None is none at all or cannot be had, `notes` says which.
 
     Nested groups: limits are the smallest among the own group and its ancestors, and memory usage
-    and throttling are those of the group that sets that limit, as it is the one that hurts.
+    and throttling are those of the group that sets that limit, as it is the one that hurts. OOM
+    kills are those of the own group; with those below it in v2, without them in v1.
     """
 
     memory_limit_bytes: int | None = None
@@ -72,36 +75,43 @@ class CgroupSensor:
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
         self._controllers: dict[str, _Controller] | None = None
+        self._cpu_limit: float | None = None
 
     def read(self) -> CgroupReading:
         """Return the present limits and counters; each field fails alone to None."""
-        controllers = self._resolve()
+        try:
+            controllers = self._resolve()
+        except OSError:
+            return CgroupReading(notes=("cgroup: cannot be read now",))
         if not controllers:
             return CgroupReading(notes=("cgroup: none is mounted",))
-        limit, usage, working_set, oom_kills = _memory(controllers.get("memory"))
-        cpu_limit, periods, throttled, seconds = _cpu(controllers.get("cpu"))
-        notes = [
-            f"cgroup: no {name} controller" for name in ("cpu", "memory") if name not in controllers
-        ]
-        return CgroupReading(
-            memory_limit_bytes=limit,
-            memory_usage_bytes=usage,
-            memory_working_set_bytes=working_set,
-            cpu_limit=cpu_limit,
-            cpu_periods=periods,
-            cpu_throttled_periods=throttled,
-            cpu_throttled_seconds=seconds,
-            oom_kills=oom_kills,
-            notes=tuple(notes),
-        )
+        reading = CgroupReading()
+        notes: list[str] = []
+        for name, read in (("cpu", _with_cpu), ("memory", _with_memory)):
+            try:
+                reading = read(reading, controllers[name])
+            except KeyError:
+                notes.append(f"cgroup: no {name} controller")
+            except OSError:
+                notes.append(f"cgroup: {name} cannot be read now")
+        return replace(reading, notes=tuple(notes))
 
     def cpu_limit(self) -> float | None:
-        """Return how many CPUs' worth of time the container may use; None without a limit."""
-        controller = self._resolve().get("cpu")
-        return None if controller is None else _quota(controller)[0]
+        """Return how many CPUs' worth of time the container may use; None without a limit.
+
+        As last known while it cannot be read: shares of the CPUs must not jump meanwhile.
+        """
+        with contextlib.suppress(OSError):
+            controller = self._resolve().get("cpu")
+            self._cpu_limit = None if controller is None else _quota(controller)[0]
+        return self._cpu_limit
 
     def _resolve(self) -> dict[str, _Controller]:
-        """Look the groups up again when they are gone: a process can be moved to another one."""
+        """Look the groups up again when they are gone: a process can be moved to another one.
+
+        Raises:
+            OSError: What tells where they are cannot be read now.
+        """
         known = self._controllers
         if known is None or not all(exists(c.groups[0]) for c in known.values()):
             known = self._controllers = _find_controllers(self._root)
@@ -111,37 +121,37 @@ class CgroupSensor:
 # ----------------------------------------------------------------------------------- the readings
 
 
-def _memory(
-    controller: _Controller | None,
-) -> tuple[int | None, int | None, int | None, int | None]:
-    """Return (limit, usage, working set, OOM kills)."""
-    if controller is None:
-        return None, None, None, None
-    v2 = controller.unified
+def _with_memory(reading: CgroupReading, controller: _Controller) -> CgroupReading:
+    v2, own = controller.unified, controller.groups[0]
+    stat = _table(f"{own}/memory.stat")
     limit_name = "memory.max" if v2 else "memory.limit_in_bytes"
-    limit, limiting = None, controller.groups[0]
+    limit, limiting = None, own
     for group in controller.groups:
         value = _number(f"{group}/{limit_name}")
         if value is not None and value < _UNLIMITED_V1 and (limit is None or value < limit):
             limit, limiting = value, group
+    # v1 knows the limits of ancestors that are not mounted in the container, and which ancestors
+    # do not count because they were told to leave their children alone (`use_hierarchy`).
+    effective = stat.get("hierarchical_memory_limit", limit)
+    if effective != limit:
+        limit, limiting = effective, own
+    if limiting != own:
+        stat = _table(f"{limiting}/memory.stat")
     usage = _number(f"{limiting}/{'memory.current' if v2 else 'memory.usage_in_bytes'}")
-    stat = _table(f"{limiting}/memory.stat")
-    # v1 knows the limits of ancestors that are not mounted in the container.
-    inherited = stat.get("hierarchical_memory_limit")
-    if inherited is not None and inherited < min(limit or _UNLIMITED_V1, _UNLIMITED_V1):
-        limit = inherited
     inactive = stat.get("inactive_file" if v2 else "total_inactive_file")
-    working_set = None if usage is None or inactive is None else max(0, usage - inactive)
-    events = _table(f"{controller.groups[0]}/{'memory.events' if v2 else 'memory.oom_control'}")
-    return limit, usage, working_set, events.get("oom_kill")
+    events = _table(f"{own}/{'memory.events' if v2 else 'memory.oom_control'}")
+    return replace(
+        reading,
+        memory_limit_bytes=None if limit is None or limit >= _UNLIMITED_V1 else limit,
+        memory_usage_bytes=usage,
+        memory_working_set_bytes=None
+        if usage is None or inactive is None
+        else max(0, usage - inactive),
+        oom_kills=events.get("oom_kill"),
+    )
 
 
-def _cpu(
-    controller: _Controller | None,
-) -> tuple[float | None, int | None, int | None, float | None]:
-    """Return (CPUs, periods, throttled periods, throttled seconds)."""
-    if controller is None:
-        return None, None, None, None
+def _with_cpu(reading: CgroupReading, controller: _Controller) -> CgroupReading:
     limit, limiting = _quota(controller)
     stat = _table(f"{limiting}/cpu.stat")
     nanoseconds = stat.get("throttled_time")
@@ -151,7 +161,13 @@ def _cpu(
         seconds = nanoseconds / 1e9
     elif microseconds is not None:
         seconds = microseconds / 1e6
-    return limit, stat.get("nr_periods"), stat.get("nr_throttled"), seconds
+    return replace(
+        reading,
+        cpu_limit=limit,
+        cpu_periods=stat.get("nr_periods"),
+        cpu_throttled_periods=stat.get("nr_throttled"),
+        cpu_throttled_seconds=seconds,
+    )
 
 
 def _quota(controller: _Controller) -> tuple[float | None, str]:
@@ -171,7 +187,7 @@ def _quota_v1(group: str) -> float | None:
 
 
 def _quota_v2(group: str) -> float | None:
-    words = _text(f"{group}/cpu.max").split()
+    words = _known(f"{group}/cpu.max").split()
     try:
         quota, period = (int(word) for word in words)
     except ValueError:  # "max 100000", or nothing
@@ -185,7 +201,7 @@ def _quota_v2(group: str) -> float | None:
 def _find_controllers(root: Path) -> dict[str, _Controller]:
     mounts = list(_mounts(root))
     found: dict[str, _Controller] = {}
-    lines = [line.split(":", 2) for line in _text(f"{root}/proc/self/cgroup").splitlines()]
+    lines = [line.split(":", 2) for line in _known(f"{root}/proc/self/cgroup").splitlines()]
     places = {names: path for _, names, path in (line for line in lines if len(line) == 3)}  # noqa: PLR2004 - cgroups(7)
     for wanted in ("memory", "cpu"):
         joined = next((names for names in places if wanted in names.split(",")), None)
@@ -204,7 +220,7 @@ def _find_controllers(root: Path) -> dict[str, _Controller]:
 
 def _mounts(root: Path) -> Iterator[_Mount]:
     """Yield the cgroup mounts of /proc/self/mountinfo; see proc(5)."""
-    for line in _text(f"{root}/proc/self/mountinfo").splitlines():
+    for line in _known(f"{root}/proc/self/mountinfo").splitlines():
         left, _, right = line.partition(" - ")
         fields, kind = left.split(), right.split()
         if len(fields) < 5 or not kind or kind[0] not in {"cgroup", "cgroup2"}:  # noqa: PLR2004 - proc(5)
@@ -250,9 +266,21 @@ def _text(path: str) -> str:
     return read_file(path).decode("utf-8", "replace")
 
 
+def _known(path: str) -> str:
+    """Return the text of a file that is never empty; empty where there is none.
+
+    Raises:
+        OSError: It is there but cannot be read now: no descriptor is left, say.
+    """
+    text = _text(path)
+    if not text and exists(path):
+        raise OSError(errno.EIO, "cannot be read now", path)
+    return text
+
+
 def _number(path: str) -> int | None:
     try:
-        return int(_text(path))
+        return int(_known(path))
     except ValueError:  # "max", or nothing
         return None
 
@@ -260,7 +288,7 @@ def _number(path: str) -> int | None:
 def _table(path: str) -> Mapping[str, int]:
     """Read lines of `name number`."""
     table: dict[str, int] = {}
-    for line in _text(path).splitlines():
+    for line in _known(path).splitlines():
         name, _, value = line.partition(" ")
         if value.strip().isdecimal():
             table[name] = int(value)

@@ -53,9 +53,10 @@ class HostSensor:
 
     def read(self) -> HostReading:
         """Return the present state; CPU since the reading before, or since construction."""
-        before, self._busy_and_total = self._busy_and_total, self._source.cpu_times()
-        reading = replace(self._source.read(), cpu_percent=_share(before, self._busy_and_total))
-        if self._busy_and_total is not None:
+        before, now = self._busy_and_total, self._source.cpu_times()
+        reading = replace(self._source.read(), cpu_percent=_share(before, now))
+        if now is not None:
+            self._busy_and_total = now
             return reading
         return replace(reading, notes=("host: CPU times cannot be read", *reading.notes))
 
@@ -76,6 +77,18 @@ def usable_cpus() -> float:
     return count if quota is None else min(count, quota)
 
 
+def disk_free_bytes(path: str | os.PathLike[str]) -> int | None:
+    """Return what an ordinary user can still write to the file system of `path`.
+
+    Without the blocks that the file system keeps for root. None where it cannot be asked.
+    """
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize
+
+
 class LinuxHost:
     """Reads /proc with descriptors that stay open.
 
@@ -85,7 +98,7 @@ class LinuxHost:
 
     def __init__(self, proc: str = "/proc") -> None:
         self._proc = proc
-        self._files: dict[str, KeptFile | None] = {}
+        self._files: dict[str, KeptFile] = {}
 
     def read(self) -> HostReading:
         """Return everything but the share of the CPU."""
@@ -111,20 +124,18 @@ class LinuxHost:
     def close(self) -> None:
         """Give descriptors back; may be called again."""
         for file in self._files.values():
-            if file is not None:
-                file.close()
+            file.close()
         self._files.clear()
 
     def _content(self, name: str) -> bytes:
-        if name not in self._files:
-            try:
-                self._files[name] = KeptFile(f"{self._proc}/{name}")
-            except OSError:  # asked once: it will not appear while the kernel runs
-                self._files[name] = None
-        file = self._files[name]
+        file = self._files.get(name)
         try:
-            return b"" if file is None else file.read()
-        except OSError:  # pressure files can be opened where PSI is switched off
+            if file is None:
+                file = self._files[name] = KeptFile(f"{self._proc}/{name}")
+            return file.read()
+        except OSError:  # not there, no descriptor left, or PSI is switched off: asked again later
+            if file is not None:
+                self._files.pop(name).close()
             return b""
 
     def cpu_times(self) -> tuple[int, int] | None:

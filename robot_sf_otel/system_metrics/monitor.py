@@ -1,4 +1,4 @@
-"""The one thread that reads the sensors: a steady tick, and a byte that wakes it for a signal."""
+"""The one thread that reads the sensors: ticks at a pace, and a byte that wakes it for a signal."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from robot_sf_otel import guard
+from robot_sf_otel.system_metrics.pace import Pace
 
 JOIN_SECONDS: Final = 2.0
 """How long `stop` waits for a tick under way."""
@@ -17,6 +18,8 @@ JOIN_SECONDS: Final = 2.0
 
 class Monitor:
     """Calls `tick` every `interval` seconds in a daemon thread, and `on_signal` for each signal.
+
+    Ticks that take over 1 % of a core come less often.
 
     Signals come through a pipe whose write end is given to `signal.set_wakeup_fd`: the byte
     arrives while the main thread is still inside C code, and no lock is involved.
@@ -29,7 +32,7 @@ class Monitor:
         on_signal: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Start nothing yet; `interval` is in seconds."""
-        self.interval = interval
+        self.pace = Pace(interval)
         self.ticks_missed = 0
         self.cpu_seconds = 0.0
         self.longest_tick_seconds = 0.0
@@ -96,7 +99,7 @@ class Monitor:
     def _watch(self) -> None:
         poller = select.poll()
         poller.register(self._read_fd, select.POLLIN)
-        due = time.monotonic() + self.interval
+        due = time.monotonic() + self.pace.interval
         while not self._stopping:
             wait = max(0.0, due - time.monotonic())
             if poller.poll(wait * 1000):
@@ -107,19 +110,23 @@ class Monitor:
             if now < due:
                 continue
             self._run_tick()
-            due += self.interval
+            interval = self.pace.interval
+            due += interval
             behind = time.monotonic() - due
             if behind > 0:
-                missed = int(behind / self.interval) + 1
+                missed = int(behind / interval) + 1
                 self.ticks_missed += missed
-                due += missed * self.interval
+                due += missed * interval
 
     def _run_tick(self) -> None:
         began, cpu = time.monotonic(), time.thread_time()
         with guard.shielded("monitor"):
             self._tick()
-        self.cpu_seconds += time.thread_time() - cpu
+        took = time.thread_time() - cpu
+        self.cpu_seconds += took
         self.longest_tick_seconds = max(self.longest_tick_seconds, time.monotonic() - began)
+        if self.pace.took(took) and (note := self.pace.note()):
+            guard.warn_once("pace", note)
 
     def _drain(self) -> None:
         try:

@@ -26,6 +26,8 @@ class ProcessReading(NamedTuple):
     threads: int | None = None
     running: bool = True
     """False for a zombie, which has a bill but neither memory nor threads."""
+    peak_rss_bytes: int | None = None
+    """The most that was resident so far; told at step boundaries, of the calling process only."""
 
 
 class Totals(NamedTuple):

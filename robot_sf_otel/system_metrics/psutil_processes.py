@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,8 +60,8 @@ class PsutilProcesses:
         self._last = readings
         return dict(readings)
 
-    def read_cpu(self) -> dict[int, ProcessReading]:
-        """Read only the CPU time of the known processes, and forget none of them."""
+    def read_counters(self) -> dict[int, ProcessReading]:
+        """Read the counters and the memory of the known processes, and forget none of them."""
         gone: set[int] = set()
         readings: dict[int, ProcessReading] = {}
         for _ in range(_PASSES):
@@ -124,15 +125,13 @@ class PsutilProcesses:
 
     def _reading(self, process: psutil.Process, *, full: bool) -> ProcessReading:
         times = process.cpu_times()
-        cpu, reaped = times.user + times.system, None
+        cpu, reaped, peak = times.user + times.system, None, None
         if process.pid == os.getpid():
             own = resource.getrusage(resource.RUSAGE_SELF)
             children = resource.getrusage(resource.RUSAGE_CHILDREN)
             cpu = own.ru_utime + own.ru_stime
             reaped = children.ru_utime + children.ru_stime
-        parent = process.ppid()
-        if not full:
-            return ProcessReading(parent, cpu, reaped)
+            peak = _peak_bytes(own.ru_maxrss)
         read: int | None = None
         write: int | None = None
         try:
@@ -141,28 +140,40 @@ class PsutilProcesses:
         except (AttributeError, self._psutil.AccessDenied):
             self._denied = True
         return ProcessReading(
-            parent, cpu, reaped, read, write, process.memory_info().rss, process.num_threads()
+            process.ppid(),
+            cpu,
+            reaped,
+            read,
+            write,
+            process.memory_info().rss,
+            process.num_threads() if full else None,
+            peak_rss_bytes=peak,
         )
 
 
 class OwnProcess:
-    """What the standard library tells: the CPU time of this process and of its ended children."""
+    """What the standard library tells: the CPU time of this process and of its ended children.
+
+    And the most memory that it had, but not what it has now.
+    """
 
     def __init__(self, root_pid: int) -> None:
         self._root_pid = root_pid
 
     def read(self) -> dict[int, ProcessReading]:
         """Read the calling process; another one cannot be read without psutil."""
-        return self.read_cpu()
+        return self.read_counters()
 
-    def read_cpu(self) -> dict[int, ProcessReading]:
-        """Read the CPU time of the calling process."""
+    def read_counters(self) -> dict[int, ProcessReading]:
+        """Read the CPU time and the greatest memory of the calling process."""
         if self._root_pid != os.getpid():
             return {}
         own = resource.getrusage(resource.RUSAGE_SELF)
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu, reaped = own.ru_utime + own.ru_stime, children.ru_utime + children.ru_stime
-        return {self._root_pid: ProcessReading(os.getppid(), cpu, reaped)}
+        peak = _peak_bytes(own.ru_maxrss)
+        reading = ProcessReading(os.getppid(), cpu, reaped, peak_rss_bytes=peak)
+        return {self._root_pid: reading}
 
     def io_denied(self) -> bool:
         """Return whether some process does not tell what it read and wrote."""
@@ -173,3 +184,8 @@ class OwnProcess:
 
     def close(self) -> None:
         """Nothing is kept open."""
+
+
+def _peak_bytes(ru_maxrss: int) -> int:
+    """Return bytes; getrusage(2) tells KiB, but bytes on macOS."""
+    return ru_maxrss if sys.platform == "darwin" else ru_maxrss * 1024

@@ -172,11 +172,33 @@ def test_a_pool_of_workers_is_billed(tree: ProcessTree, method: str) -> None:
 def test_a_step_boundary_sees_a_child_that_has_ended_since_the_sample(tree: ProcessTree) -> None:
     before, truth = cpu_of(tree.read()), kernel_bill()
     subprocess.run(burner(0.2), check=True)
-    now, truth = tree.cpu_seconds_now(), kernel_bill() - truth
+    now, truth = tree.counters_now(), kernel_bill() - truth
 
     assert now is not None
     assert truth > 0.15
-    assert now - before == pytest.approx(truth, abs=0.03)
+    assert now.cpu_seconds - before == pytest.approx(truth, abs=0.03)
+
+
+def test_a_step_boundary_sees_a_child_that_lives_on(tree: ProcessTree) -> None:
+    """Though no sample has seen it yet."""
+    before = tree.counters_now()
+    code = BURN.format(0.2) + "print('up', flush=True)\ninput()"
+    command = [sys.executable, "-S", "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        during = tree.counters_now()
+        child.communicate(b"\n")
+    after = tree.counters_now()
+
+    assert before is not None
+    assert during is not None
+    assert after is not None
+    assert during.cpu_seconds - before.cpu_seconds >= 0.18
+    assert during.rss_bytes is not None
+    assert before.rss_bytes is not None
+    assert during.rss_bytes > before.rss_bytes + 2 * 2**20
+    assert after.cpu_seconds - during.cpu_seconds < 0.1
 
 
 def test_memory_processes_and_threads_of_the_tree_are_counted(tree: ProcessTree) -> None:

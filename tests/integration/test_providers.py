@@ -35,13 +35,16 @@ APPLICATION: Final = """
         return [span.name for span in exporter.get_finished_spans()]
 
     def points(reader):
+        found = {}
         data = reader.get_metrics_data()
-        return {
-            metric.name: [point.value for point in metric.data.data_points]
-            for resource in (data.resource_metrics if data else ())
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-        }
+        for resource in (data.resource_metrics if data else ()):
+            for scope in resource.scope_metrics:
+                for metric in scope.metrics:
+                    for point in metric.data.data_points:
+                        which = (metric.name, *sorted(point.attributes.values()))
+                        value = getattr(point, "value", None) or getattr(point, "count", None)
+                        found.setdefault(which, []).append(value)
+        return found
 """
 
 
@@ -66,7 +69,7 @@ def test_global_providers_of_the_application_are_joined_and_outlive_us(scripts: 
     with trace.get_tracer("app").start_as_current_span("after"):
         pass
     assert names()[-1] == "after"
-    assert points(readers[0]) is not None
+    assert points(readers[0])["cicd.pipeline.run.duration", "executing", "p", "success"] == [1]
     configure()
     with pipeline("again"):
         pass
@@ -102,10 +105,11 @@ def test_metric_readers_see_the_same_values(scripts: Scripts) -> None:
         first, second = points(readers[0]), points(readers[1])
         assert first == second
         assert points(readers[0]) == first, "reading changes nothing"
-    assert set(first) <= {instrument.name for instrument in INSTRUMENTS}
-    assert first["robot_sf.run.progress.done"] == [4]
-    assert first["process.memory.usage"][0] > 1e6
-    assert first["process.cpu.time"][0] > 0
+    assert {name for name, *_ in first} <= {instrument.name for instrument in INSTRUMENTS}
+    assert first["robot_sf.run.progress.done", "p", "train"] == [4]
+    assert first["cicd.pipeline.run.active", "executing", "p"] == [1]
+    assert first["process.memory.usage",][0] > 1e6
+    assert first["process.cpu.time", "user"][0] > 0
     assert all(len(values) == 1 for values in first.values()), first
     """
     )

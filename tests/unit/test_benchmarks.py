@@ -3,22 +3,56 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
+import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import benchmarks.__main__ as command
-from benchmarks import import_cost, limits, machine, progress_cost, run_cost, sample_cost, step_cost
-from benchmarks.results import Counts, Row, Stat, over, stat
+from benchmarks import (
+    demo_cost,
+    idle,
+    import_cost,
+    limits,
+    machine,
+    others,
+    overhead,
+    progress_cost,
+    record_size,
+    run_cost,
+    sample_cost,
+    step_cost,
+    training,
+)
+from benchmarks.interval import mean_interval
+from benchmarks.overhead import Pair, Twins
+from benchmarks.results import Counts, Figure, Row, Stat, over, stat
 from benchmarks.table import HEADINGS, Report, as_json, as_markdown, as_text, seconds
 from benchmarks.timing import in_turn
+from benchmarks.training import Block, Order
+from robot_sf_otel.demo.scenario import DEFAULT_SCENARIO
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-TINY = Counts(steps=3, recorded=(0, 5), items=10, loops=3, interpreters=1, samples=2, syncs=2)
+TINY = Counts(
+    steps=3,
+    recorded=(0, 5),
+    items=10,
+    loops=3,
+    interpreters=1,
+    samples=2,
+    run_samples=10,
+    kept_samples=100,
+    forks=1,
+    training_seconds=0.04,
+    syncs=2,
+)
 HERE = machine.Machine(
     cpu="a processor",
     cores=2,
@@ -114,12 +148,138 @@ def test_switching_on_and_a_run_are_measured_in_fresh_interpreters(tmp_path: Pat
     assert limited == ["open the first run of a process", "open a later run"]
 
 
-def test_a_sample_is_measured_beside_psutil(tmp_path: Path) -> None:
-    (rows,) = measured("sample", tmp_path).values()
+def test_a_sample_is_measured_beside_others_and_sees_the_tree_but_no_strangers(
+    tmp_path: Path,
+) -> None:
+    groups = measured("sample", tmp_path)
 
-    assert rows[0].name == sample_cost.SAMPLE
-    assert rows[0].limit_cpu == limits.SAMPLE_CPU
-    assert [row.ratio_to for row in rows] == [sample_cost.SAMPLE] * 2
+    assert [rows[0].name for rows in groups.values()] == [sample_cost.SAMPLE] * 4
+    for rows, scene in zip(groups.values(), sample_cost.SCENES, strict=True):
+        assert f"saw {scene.tree} processes," in (rows[0].note or "")
+        timed = [row for row in rows if row.cpu is not None]
+        assert {sample_cost.WRITTEN, others.PSUTIL} <= {row.name for row in timed}
+        assert {row.ratio_to for row in timed} == {sample_cost.SAMPLE}
+        limited = {row.name for row in rows if row.limit_cpu == limits.SAMPLE_CPU}
+        assert limited == ({sample_cost.SAMPLE, sample_cost.WRITTEN} if scene.tree <= 10 else set())
+
+
+@pytest.mark.parametrize("name", others.NEEDS)
+def test_what_is_not_installed_gets_a_line_that_says_what_to_install(name: str) -> None:
+    with others.samplers() as samplers:
+        assert (name in samplers) != (name in others.missing())
+
+
+def test_idle_processes_end_with_their_block() -> None:
+    before = idle.on_host()
+    own = psutil.Process()
+
+    with idle.strangers(5), idle.children(3):
+        assert len(own.children(recursive=True)) == 3
+        assert before is None or (idle.on_host() or 0) >= 8
+
+    assert own.children(recursive=True) == []
+
+
+def test_the_size_of_samples_is_that_of_a_real_run(tmp_path: Path) -> None:
+    (rows,) = measured("disk", tmp_path).values()
+    size, day, fast, default = rows
+
+    assert size.figure is not None
+    assert size.figure.value > 100
+    assert day.figure is not None
+    assert day.figure.value == pytest.approx(size.figure.value * 0.0864)
+    assert (day.name, day.limit_figure) == (record_size.DAY, limits.TELEMETRY_MB)
+    assert fast.cpu is not None
+    assert fast.cpu.count >= 10
+    assert default.cpu is not None
+
+
+def test_memory_is_measured_apart_for_the_first_samples_and_the_others(tmp_path: Path) -> None:
+    (rows,) = measured("memory", tmp_path).values()
+
+    assert [row.name.rpartition(", ")[2] for row in rows] == ["first 20", "the other 80"]
+    assert all(row.figure is not None and row.figure.unit == "MB" for row in rows)
+
+
+def test_overhead_is_measured_in_processes_with_telemetry_and_without(tmp_path: Path) -> None:
+    groups = measured("overhead", tmp_path)
+
+    assert len(groups) == 2
+    for rows in groups.values():
+        cost = next(row for row in rows if row.name == overhead.COST)
+        assert cost.limit_figure == limits.OVERHEAD_PERCENT
+        assert rows[0].note == "1 pairs of processes, 2 pairs of blocks"
+
+
+def test_a_fork_that_fails_is_no_measurement(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def unit() -> None:
+        raise ValueError("no such thing")
+
+    with (
+        pytest.raises(RuntimeError, match="a training process failed"),
+        training.forked(unit, tmp_path) as trainer,
+        pytest.raises(RuntimeError, match="ended early"),
+    ):
+        trainer(Order(on=False, seconds=0.01))
+
+    assert "no such thing" in capfd.readouterr().err
+
+
+def test_samples_are_added_to_what_the_loop_pays_between_them() -> None:
+    def pairs(slower: float) -> list[Pair]:
+        off, on = Block(10, 0.010, 0.010), Block(10, 0.010 * slower, 0.010 * slower)
+        with_a_sample = Block(10, 0.030, 0.030)
+        return [Pair(off, on), Pair(off, on), Pair(off, with_a_sample)]
+
+    # In each pair of processes one is twice as fast as the other.
+    twins = [
+        Twins(pairs(1.01 * 2), pairs(1.01 / 2)),
+        Twins(pairs(1.02 / 2), pairs(1.02 * 2)),
+    ]
+    rows = {row.name: row for row in overhead.summary("g", twins, 0.004)}
+
+    between, samples, cost = (
+        rows[name].figure for name in (overhead.BETWEEN, overhead.SAMPLES, overhead.COST)
+    )
+    assert between is not None
+    assert (between.value, between.low, between.high) == pytest.approx((1.5, 1.0, 2.0))
+    assert samples is not None
+    assert samples.value == pytest.approx(0.4)
+    assert cost is not None
+    assert (cost.value, cost.low, cost.high) == pytest.approx((1.9, 1.4, 2.4))
+
+
+def test_all_blocks_together_include_those_with_a_sample() -> None:
+    off, on, with_a_sample = (Block(10, wall, wall / 2) for wall in (0.010, 0.011, 0.031))
+    phase = [Pair(off, on), Pair(off, with_a_sample)]
+    rows = {row.name: row for row in overhead.summary("g", [Twins(phase, phase)], 0.1)}
+
+    for clock in ("wall", "CPU"):
+        whole = rows[f"{overhead.CHECK}, {clock}"].figure
+        assert whole is not None
+        assert whole.value == pytest.approx(100 * (0.042 / 0.020 - 1))
+
+
+def test_the_demo_costs_what_its_manifest_says(tmp_path: Path) -> None:
+    text = DEFAULT_SCENARIO.read_text(encoding="utf-8")
+    for name, value in {"iterations": 1, "episodes": 5, "epochs": 1}.items():
+        text = re.sub(rf"^{name} = \d+", f"{name} = {value}", text, flags=re.MULTILINE)
+    scenario = tmp_path / "short.toml"
+    scenario.write_text(text, encoding="utf-8")
+
+    (row,) = demo_cost.measure(tmp_path, ["--quick", "--scenario", str(scenario)])
+
+    assert row.figure is not None
+    assert row.figure.value > 0
+    assert row.limit_figure == limits.OVERHEAD_PERCENT
+    assert " samples, " in (row.note or "")
+
+
+def test_a_demo_that_fails_says_why(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"nowhere\.toml"):
+        demo_cost.measure(tmp_path, ["--scenario", "nowhere.toml"])
 
 
 def test_a_benchmark_that_fails_says_why_and_hides_none_of_the_others(
@@ -209,6 +369,39 @@ def test_a_ratio_to_what_took_no_time_is_unknown() -> None:
     assert over(None, Stat(2, 2, 1)) is None
 
 
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=30))
+def test_an_interval_lies_within_its_values_and_is_the_same_each_time(values: list[float]) -> None:
+    low, high = mean_interval(values)
+
+    assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
+    assert mean_interval(values) == (low, high)
+
+
+def test_an_interval_is_narrower_where_more_was_measured() -> None:
+    few, many = (mean_interval([0.0, 1.0] * count) for count in (5, 500))
+
+    assert few[0] < many[0] < 0.5 < many[1] < few[1]
+
+
+@pytest.mark.parametrize(
+    ("figure", "verdict"),
+    [
+        (Figure(value=0.9, unit="%"), "within"),
+        (Figure(value=1.1, unit="%"), "OVER"),
+        (Figure(value=0.5, unit="%", low=0.2, high=0.8), "within"),
+        (Figure(value=0.9, unit="%", low=0.2, high=1.6), "undecided"),
+        (Figure(value=1.2, unit="%", low=0.9, high=1.5), "undecided"),
+        (Figure(value=1.5, unit="%", low=1.1, high=1.9), "OVER"),
+    ],
+)
+def test_a_figure_is_judged_by_its_whole_interval(figure: Figure, verdict: str) -> None:
+    row = Row(group="g", name="cost", figure=figure, limit_figure=1.0)
+    lines = as_text(Report(HERE, [row])).splitlines()
+
+    assert next(line for line in lines if line.startswith("cost")).endswith(f"< 1 %  {verdict}")
+    assert (lines[-1] == "over its limit: cost (g)") == (verdict == "OVER")
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -237,7 +430,7 @@ def test_a_median_above_its_limit_is_marked_and_named_at_the_end() -> None:
     assert "OVER" in next(line for line in text.splitlines() if line.startswith("slow"))
     assert "within" in next(line for line in text.splitlines() if line.startswith("fast"))
     assert text.splitlines()[-1] == "over its limit: slow (g)"
-    assert next(line for line in text.splitlines() if line.startswith("unknown")).count("--") == 5
+    assert next(line for line in text.splitlines() if line.startswith("unknown")).count("--") == 6
 
 
 def test_the_markdown_is_one_table() -> None:

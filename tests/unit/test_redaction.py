@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robot_sf_otel.redaction import MASK, Redactor
+from tests.data import redaction_corpus as corpus
 
 ALNUM = (string.ascii_letters + string.digits) * 4
 UPPER = (string.ascii_uppercase + string.digits) * 4
@@ -432,6 +433,11 @@ LONG = {
     "spaces": "password" + " " * MEGABYTE,
     "backslashes": "key" + "\\" * MEGABYTE,
     "numbers": "0.123, -4.5e-3, " * (MEGABYTE // 16),
+    "machines": "machine " * (MEGABYTE // 8),
+    "flags": "sshpass -p " * (MEGABYTE // 11),
+    "tildes": "Q~" * (MEGABYTE // 2),
+    "telegrams": "12345678:AA" * (MEGABYTE // 11),
+    "terraforms": "a.atlasv1." * (MEGABYTE // 10),
 }
 
 
@@ -451,3 +457,56 @@ def test_the_time_grows_with_the_length_only(redactor: Redactor, text: str) -> N
 def test_a_long_name_is_judged_by_its_end(redactor: Redactor) -> None:
     assert redactor.value("A" * MEGABYTE + "_password", "x") == MASK
     assert redactor.argv(["--" + "a" * MEGABYTE]) == ["--" + "a" * MEGABYTE]
+
+
+# -- corpora ---------------------------------------------------------------------------------------
+
+SECRET_TEXTS = corpus.in_context(corpus.Fakes())
+SECRET_ARGUMENTS = corpus.argument_lists(corpus.Fakes())
+INNOCENT_TEXTS = corpus.innocent_texts(corpus.Fakes())
+
+
+@pytest.mark.parametrize(("kind", "secret", "text"), SECRET_TEXTS, ids=[t[0] for t in SECRET_TEXTS])
+def test_no_secret_of_the_corpus_survives(
+    redactor: Redactor, kind: str, secret: str, text: str
+) -> None:
+    masked = redactor.text(text)
+
+    assert secret not in masked, kind
+    assert MASK in masked
+    assert redactor.text(masked) == masked
+    assert secret not in repr(redactor.mapping({"note": text, "nested": [{"x": text}]}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "secret", "argv"), SECRET_ARGUMENTS, ids=[t[0] for t in SECRET_ARGUMENTS]
+)
+def test_no_secret_of_a_command_line_of_the_corpus_survives(
+    redactor: Redactor, kind: str, secret: str, argv: list[str]
+) -> None:
+    masked = redactor.argv(argv)
+
+    assert secret not in " ".join(masked), kind
+    assert len(masked) == len(argv)
+    assert masked[0] == argv[0]
+
+
+@pytest.mark.parametrize(("kind", "text"), INNOCENT_TEXTS, ids=[t[0] for t in INNOCENT_TEXTS])
+def test_no_innocent_of_the_corpus_is_masked(redactor: Redactor, kind: str, text: str) -> None:
+    assert redactor.text(text) == text, kind
+    assert redactor.value("note", text) == text
+
+
+@pytest.mark.parametrize("argv", corpus.innocent_arguments(), ids=lambda argv: argv[0] + argv[1])
+def test_no_innocent_command_line_of_the_corpus_is_masked(
+    redactor: Redactor, argv: list[str]
+) -> None:
+    assert redactor.argv(argv) == argv
+
+
+def test_what_surrounds_a_secret_is_kept(redactor: Redactor) -> None:
+    assert redactor.text("sshpass -p hunter2 ssh host") == f"sshpass -p {MASK} ssh host"
+    line = "machine example.org login me password hunter2"
+    assert redactor.text(line) == f"machine example.org login me password {MASK}"
+    assert redactor.text("OLDPWD=/home/me PWD=hunter2") == f"OLDPWD=/home/me PWD={MASK}"
+    assert redactor.text("?tokens=5#top ?token=ab#top") == f"?tokens=5#top ?token={MASK}"

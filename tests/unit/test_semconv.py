@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import pytest
-from opentelemetry.semconv._incubating.attributes import cicd_attributes, service_attributes
+from opentelemetry.semconv._incubating.attributes import (
+    cicd_attributes,
+    cpu_attributes,
+    disk_attributes,
+    hw_attributes,
+    service_attributes,
+    system_attributes,
+)
+from opentelemetry.semconv._incubating.metrics import cicd_metrics
 from opentelemetry.semconv.attributes import error_attributes
 
 from robot_sf_otel import semconv
+
+if TYPE_CHECKING:
+    import enum
 
 CONVENTIONAL: Final = {
     "PIPELINE_NAME": cicd_attributes.CICD_PIPELINE_NAME,
@@ -23,12 +34,24 @@ CONVENTIONAL: Final = {
     "TASK_RUN_URL": cicd_attributes.CICD_PIPELINE_TASK_RUN_URL_FULL,
     "ERROR_TYPE": error_attributes.ERROR_TYPE,
     "SERVICE_NAME_KEY": service_attributes.SERVICE_NAME,
+    "RUN_STATE": cicd_attributes.CICD_PIPELINE_RUN_STATE,
+    "CPU_MODE": cpu_attributes.CPU_MODE,
+    "DISK_DIRECTION": disk_attributes.DISK_IO_DIRECTION,
+    "PAGING_STATE": system_attributes.SYSTEM_PAGING_STATE,
+    "HW_ID": hw_attributes.HW_ID,
+    "HW_NAME": hw_attributes.HW_NAME,
+    "HW_TYPE": hw_attributes.HW_TYPE,
+    "GPU_TASK": hw_attributes.HW_GPU_TASK,
+    "RUN_DURATION": cicd_metrics.CICD_PIPELINE_RUN_DURATION,
+    "RUN_ERRORS": cicd_metrics.CICD_PIPELINE_RUN_ERRORS,
 }
 OUR_OWN: Final = {"SERVICE_NAME", "SCOPE", "INSTRUMENTS"}
 
 
 def constants() -> dict[str, Any]:
-    return {name: value for name, value in vars(semconv).items() if name.isupper()}
+    return {
+        name: value for name, value in vars(semconv).items() if name.isupper() and name[0] != "_"
+    }
 
 
 @pytest.mark.parametrize("name", sorted(CONVENTIONAL))
@@ -94,6 +117,31 @@ def test_instrument_has_the_kind_and_unit_of_the_convention(
     assert (instrument.kind, instrument.unit) == convention(instrument.name)
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [(semconv.RUN_DURATION, ("histogram", "s")), (semconv.RUN_ERRORS, ("counter", "{error}"))],
+)
+def test_instrument_of_the_end_of_a_run_is_the_conventions(
+    name: str, expected: tuple[str, str]
+) -> None:
+    assert convention(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "ours"),
+    [
+        (cicd_attributes.CicdPipelineRunStateValues, ["executing"]),
+        (cpu_attributes.CpuModeValues, ["user", "system"]),
+        (system_attributes.SystemPagingStateValues, ["used", "free"]),
+        (disk_attributes.DiskIoDirectionValues, ["read", "write"]),
+        (hw_attributes.HwTypeValues, ["gpu"]),
+        (hw_attributes.HwGpuTaskValues, ["general"]),
+    ],
+)
+def test_values_of_attributes_are_the_conventions(values: type[enum.Enum], ours: list[str]) -> None:
+    assert set(ours) <= {value.value for value in values}
+
+
 def test_table_of_instruments_is_consistent() -> None:
     names = [instrument.name for instrument in semconv.INSTRUMENTS]
     readings = [instrument.reading for instrument in semconv.INSTRUMENTS]
@@ -104,6 +152,8 @@ def test_table_of_instruments_is_consistent() -> None:
         assert instrument.kind in get_args(semconv.Kind)
         assert instrument.unit
         assert instrument.description.endswith(".")
+        assert instrument.source
+        assert instrument.absent
 
 
 def test_utilization_is_a_gauge_between_0_and_1() -> None:

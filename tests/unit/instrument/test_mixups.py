@@ -135,7 +135,7 @@ def test_fault_of_a_sample_does_not_end_the_samples(tmp_path: Path) -> None:
     hostile: Any = Hostile()
     with capture_run(tmp_path) as runs, pipeline("p") as run:
         assert isinstance(run, LiveRun)
-        run.sample(TelemetrySnapshot(timestamp_ms=1, notes=hostile))
-        run.sample(TelemetrySnapshot(timestamp_ms=2, notes="after"))
+        run.telemetry.sample(TelemetrySnapshot(timestamp_ms=1, notes=hostile))
+        run.telemetry.sample(TelemetrySnapshot(timestamp_ms=2, notes="after"))
         (run_dir,) = runs.run_dirs
         assert "after" in (run_dir / "telemetry.jsonl").read_text()

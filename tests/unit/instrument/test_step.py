@@ -331,7 +331,7 @@ def test_progress_of_a_running_step_is_in_the_record_before_it_ends(tmp_path: Pa
         this.advance(40)
         clock.advance(2.0)
         assert isinstance(run, LiveRun)
-        run.sample(TelemetrySnapshot(timestamp_ms=1))
+        run.telemetry.sample(TelemetrySnapshot(timestamp_ms=1))
         progress = runs.record.steps[0].progress
     assert (progress.done, progress.total, progress.rate) == (40, 100, 20.0)
 

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robot_sf_otel.store.layout import RunPaths, create_run_dir, slug, worker_journal
+from robot_sf_otel.store.layout import (
+    RunPaths,
+    create_run_dir,
+    make_folder,
+    make_run_dir,
+    slug,
+    worker_journal,
+)
 
 NOW = 1_767_225_600_000_000_000
 
@@ -57,6 +64,36 @@ def test_artifact_root_that_is_a_file_is_an_error_and_not_a_loop(tmp_path: Path)
     (tmp_path / "run-tracker").write_text("")
     with pytest.raises(OSError, match="run-tracker"):
         create_run_dir(tmp_path, pipeline="p", now_ns=NOW)
+
+
+def test_a_folder_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for target in (outside, tmp_path / "nowhere"):
+        link = tmp_path / f"to-{target.name}" / "run-tracker"
+        link.parent.mkdir()
+        link.symlink_to(target)
+        with pytest.raises(OSError, match="symbolic link"):
+            make_folder(link)
+        with pytest.raises(OSError, match="symbolic link"):
+            make_run_dir(link / "run")
+        with pytest.raises(OSError, match="symbolic link"):
+            create_run_dir(link.parent, pipeline="p", now_ns=NOW)
+    assert list(outside.iterdir()) == []
+
+
+def test_an_artifact_root_behind_a_link_is_fine(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    run_dir = create_run_dir(tmp_path / "link" / "output", pipeline="p", now_ns=NOW)
+    assert run_dir.is_dir()
+
+
+def test_a_settled_run_directory_is_created_exclusively(tmp_path: Path) -> None:
+    run_dir = tmp_path / "output" / "run-tracker" / "run"
+    make_run_dir(run_dir)
+    with pytest.raises(FileExistsError):
+        make_run_dir(run_dir)
 
 
 @given(st.text(max_size=300))

@@ -149,6 +149,89 @@ def test_v1_tells_of_limits_above_what_is_mounted(v1: Path) -> None:
     assert CgroupSensor(v1).read().memory_limit_bytes == 1800
 
 
+def test_v1_ancestors_that_leave_their_children_alone_do_not_limit_them(v1: Path) -> None:
+    """`use_hierarchy` of the kernels before 5.11: the group says which limit applies to it."""
+    write(
+        v1,
+        {
+            "sys/fs/cgroup/memory/a/memory.limit_in_bytes": "1000\n",
+            "sys/fs/cgroup/memory/a/memory.usage_in_bytes": "999\n",
+            "sys/fs/cgroup/memory/a/b/memory.stat": (
+                "total_inactive_file 500\nhierarchical_memory_limit 2000\n"
+            ),
+        },
+    )
+
+    reading = CgroupSensor(v1).read()
+
+    assert reading.memory_limit_bytes == 2000
+    assert reading.memory_usage_bytes == 1500
+    assert reading.memory_working_set_bytes == 1000
+
+
+def test_in_v1_too_the_usage_is_that_of_the_ancestor_that_limits(v1: Path) -> None:
+    write(
+        v1,
+        {
+            "sys/fs/cgroup/memory/a/memory.limit_in_bytes": "1800\n",
+            "sys/fs/cgroup/memory/a/memory.usage_in_bytes": "1700\n",
+            "sys/fs/cgroup/memory/a/memory.stat": (
+                "total_inactive_file 100\nhierarchical_memory_limit 1800\n"
+            ),
+            "sys/fs/cgroup/memory/a/b/memory.stat": (
+                "total_inactive_file 500\nhierarchical_memory_limit 1800\n"
+            ),
+        },
+    )
+
+    reading = CgroupSensor(v1).read()
+
+    assert reading.memory_limit_bytes == 1800
+    assert reading.memory_usage_bytes == 1700
+    assert reading.memory_working_set_bytes == 1600
+    assert reading.oom_kills == 1, "of the own group"
+
+
+def test_what_cannot_be_read_for_the_moment_is_none_with_a_note_and_comes_back(v2: Path) -> None:
+    sensor = CgroupSensor(v2)
+    before = sensor.read()
+    stat = v2 / "sys/fs/cgroup/slice/job/memory.stat"
+    content = stat.read_text(encoding="utf-8")
+    stat.write_text("", encoding="utf-8")
+
+    reading = sensor.read()
+
+    assert (reading.memory_limit_bytes, reading.oom_kills, reading.cpu_limit) == (None, None, 1.5)
+    assert reading.notes == ("cgroup: memory cannot be read now",)
+
+    stat.write_text(content, encoding="utf-8")
+    assert sensor.read() == before
+
+
+def test_the_limit_of_cpus_stays_while_it_cannot_be_read(v2: Path) -> None:
+    sensor = CgroupSensor(v2)
+    quota = v2 / "sys/fs/cgroup/slice/job/cpu.max"
+    assert sensor.cpu_limit() == 1.5
+    quota.write_text("", encoding="utf-8")
+    assert sensor.cpu_limit() == 1.5
+    quota.write_text("max 100000\n", encoding="utf-8")
+
+    assert sensor.cpu_limit() is None
+
+
+def test_groups_that_cannot_be_looked_up_are_looked_up_later(v2: Path) -> None:
+    mounts = v2 / "proc/self/mountinfo"
+    mounts.write_text("", encoding="utf-8")
+    sensor = CgroupSensor(v2)
+
+    assert sensor.read() == CgroupReading(notes=("cgroup: cannot be read now",))
+    assert sensor.cpu_limit() is None
+
+    mounts.write_text(V2_MOUNT, encoding="utf-8")
+    assert sensor.read().memory_limit_bytes == 1000
+    assert sensor.cpu_limit() == 1.5
+
+
 def test_a_hybrid_machine_has_its_controllers_in_v1(v1: Path) -> None:
     write(
         v1,

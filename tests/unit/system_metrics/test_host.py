@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from robot_sf_otel.system_metrics import host
-from robot_sf_otel.system_metrics.host import HostSensor, LinuxHost, PsutilHost, usable_cpus
+from robot_sf_otel.system_metrics.host import (
+    HostSensor,
+    LinuxHost,
+    PsutilHost,
+    disk_free_bytes,
+    usable_cpus,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,6 +111,50 @@ def test_without_psi_pressure_is_none_and_the_reason_is_said(proc: Path) -> None
     assert reading.cpu_pressure_percent is None
     assert reading.notes == ("host: no pressure stall information (PSI)",)
     assert reading.memory_total_bytes is not None
+
+
+@pytest.mark.parametrize("name", ["stat", "meminfo", "pressure/io"])
+def test_a_file_that_comes_back_is_read_again(proc: Path, name: str) -> None:
+    content = (proc / name).read_text()
+    (proc / name).unlink()
+    sensor = sensor_of(proc)
+    without = sensor.read()
+    (proc / name).write_text(content)
+    sensor.read()
+    (proc / "stat").write_text("cpu  150 0 200 740 110 0 0 0 99 0\n")
+    reading = sensor.read()
+
+    assert None in {
+        without.cpu_percent,
+        without.memory_total_bytes,
+        without.io_pressure_percent,
+    }
+    assert reading.cpu_percent == pytest.approx(75.0)
+    assert reading.memory_total_bytes == 1000 * 1024
+    assert reading.io_pressure_percent == 20.0
+    assert reading.notes == ()
+
+
+def test_cpu_after_a_failed_reading_is_the_share_since_the_last_good_one(proc: Path) -> None:
+    sensor = sensor_of(proc)
+    (proc / "stat").write_text("")
+    assert sensor.read().cpu_percent is None
+    (proc / "stat").write_text("cpu  150 0 200 740 110 0 0 0 99 0\n")
+
+    assert sensor.read().cpu_percent == pytest.approx(75.0)
+
+
+def test_free_disk_space_is_what_an_ordinary_user_can_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert disk_free_bytes(tmp_path)
+    assert disk_free_bytes(tmp_path / "none") is None
+
+    def ask(_: Path) -> SimpleNamespace:
+        return SimpleNamespace(f_bavail=10, f_bfree=12, f_bsize=4096, f_frsize=512)
+
+    monkeypatch.setattr(os, "statvfs", ask)
+    assert disk_free_bytes(tmp_path) == 5120
 
 
 @pytest.mark.parametrize("text", ["", "cpu 1 2\n", "cpu a b c d e f\n", "intr 5\n"])

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import Gauge, InMemoryMetricReader, Metric, Sum
+from opentelemetry.sdk.metrics.export import (
+    Gauge,
+    Histogram,
+    InMemoryMetricReader,
+    Metric,
+    Sum,
+)
 
+from robot_sf_otel import semconv
 from robot_sf_otel.semconv import INSTRUMENTS, SCOPE
 from robot_sf_otel.system_metrics import instruments
+from robot_sf_otel.system_metrics.points import Point, Points
 
 
 class Readings:
     """Readings, and how often they were asked for."""
 
     def __init__(self) -> None:
-        self.now: dict[str, float] = {i.reading: float(n) for n, i in enumerate(INSTRUMENTS, 1)}
-        self.asked = 0
+        self.now: Points = {
+            one.reading: [Point(float(number), dict.fromkeys(one.attributes, "x"))]
+            for number, one in enumerate(INSTRUMENTS, 1)
+        }
 
-    def __call__(self) -> Mapping[str, float]:
-        self.asked += 1
+    def __call__(self) -> Points:
         return self.now
 
 
@@ -31,12 +40,19 @@ def readings() -> Readings:
 
 
 @pytest.fixture
-def readers(readings: Readings) -> Iterator[list[InMemoryMetricReader]]:
-    made = [InMemoryMetricReader(), InMemoryMetricReader()]
-    provider = MeterProvider(made, shutdown_on_exit=False)
-    instruments.register(provider.get_meter(SCOPE), readings)
-    yield made
-    provider.shutdown()
+def provider() -> Iterator[tuple[MeterProvider, list[InMemoryMetricReader]]]:
+    readers = [InMemoryMetricReader(), InMemoryMetricReader()]
+    made = MeterProvider(readers, shutdown_on_exit=False)
+    yield made, readers
+    made.shutdown()
+
+
+@pytest.fixture
+def readers(
+    readings: Readings, provider: tuple[MeterProvider, list[InMemoryMetricReader]]
+) -> list[InMemoryMetricReader]:
+    instruments.register(provider[0].get_meter(SCOPE), readings)
+    return provider[1]
 
 
 def collected(reader: InMemoryMetricReader) -> dict[str, Metric]:
@@ -49,11 +65,11 @@ def collected(reader: InMemoryMetricReader) -> dict[str, Metric]:
     }
 
 
-def values(reader: InMemoryMetricReader) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
+def values(reader: InMemoryMetricReader) -> dict[str, list[tuple[float, dict[str, Any]]]]:
+    found: dict[str, list[tuple[float, dict[str, Any]]]] = {}
     for name, metric in collected(reader).items():
         points: Any = metric.data.data_points
-        found[name] = [point.value for point in points]
+        found[name] = [(point.value, dict(point.attributes)) for point in points]
     return found
 
 
@@ -62,20 +78,23 @@ def test_every_reader_sees_the_same_values(
 ) -> None:
     first, second = (values(reader) for reader in readers)
     assert first == second
-    assert first == {one.name: [readings.now[one.reading]] for one in INSTRUMENTS}
+    assert first == {
+        one.name: [(point.value, point.attributes) for point in readings.now[one.reading]]
+        for one in INSTRUMENTS
+    }
 
 
 def test_reading_changes_nothing(readers: list[InMemoryMetricReader], readings: Readings) -> None:
     assert values(readers[0]) == values(readers[0])
-    readings.now["progress_done"] = 99.0
-    assert values(readers[1])["robot_sf.run.progress.done"] == [99.0]
+    readings.now["progress_done"] = [Point(99.0)]
+    assert values(readers[1])["robot_sf.run.progress.done"] == [(99.0, {})]
 
 
 def test_unknown_reading_has_no_point(
     readers: list[InMemoryMetricReader], readings: Readings
 ) -> None:
-    readings.now = {"progress_done": 0.0}
-    assert values(readers[0]) == {"robot_sf.run.progress.done": [0.0]}
+    readings.now = {"progress_done": [Point(0.0)], "gpu_power": []}
+    assert values(readers[0]) == {"robot_sf.run.progress.done": [(0.0, {})]}
 
 
 @pytest.mark.parametrize("instrument", INSTRUMENTS, ids=lambda one: one.name)
@@ -92,7 +111,30 @@ def test_instrument_is_made_as_the_table_says(
         assert metric.data.is_monotonic == (instrument.kind == "counter")
 
 
-def test_run_ids_are_not_on_metric_points(readers: list[InMemoryMetricReader]) -> None:
-    for metric in collected(readers[0]).values():
-        points: Any = metric.data.data_points
-        assert all(dict(point.attributes) == {} for point in points)
+def test_run_ids_are_not_on_metric_points() -> None:
+    ids = {semconv.PIPELINE_RUN_ID, semconv.TASK_RUN_ID}
+    assert not [one.name for one in INSTRUMENTS if ids & set(one.attributes)]
+
+
+def test_end_of_a_run_is_a_duration_and_a_failure_an_error_too(
+    provider: tuple[MeterProvider, list[InMemoryMetricReader]],
+) -> None:
+    outcomes = instruments.RunOutcomes(provider[0].get_meter(SCOPE))
+    outcomes.add("imitation", "success", 90.0, None)
+    outcomes.add("imitation", "failure", 5.0, "ValueError")
+    found = collected(provider[1][0])
+    duration, errors = found["cicd.pipeline.run.duration"], found["cicd.pipeline.run.errors"]
+    assert (duration.unit, errors.unit) == ("s", "{error}")
+    assert isinstance(duration.data, Histogram)
+    told = {
+        point.attributes["cicd.pipeline.result"]: (point.sum, point.attributes.get("error.type"))
+        for point in duration.data.data_points
+        if point.attributes is not None
+    }
+    assert told == {"success": (90.0, None), "failure": (5.0, "ValueError")}
+    (point,) = errors.data.data_points
+    assert getattr(point, "value", None) == 1
+    assert dict(point.attributes or {}) == {
+        "cicd.pipeline.name": "imitation",
+        "error.type": "ValueError",
+    }

@@ -8,6 +8,7 @@ import resource
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,8 +30,22 @@ def open_descriptors() -> int:
     return sum(1 for _ in Path("/dev/fd").iterdir())
 
 
+def no_descriptor_left(*_: object) -> int:
+    raise OSError(errno.EMFILE, "too many open files")
+
+
 def few_descriptors(_: int) -> tuple[int, int]:
     return 24, 24
+
+
+def usage_of(kib: int) -> Callable[[int], SimpleNamespace]:
+    """Return a getrusage(2) that tells that much memory."""
+    usage = SimpleNamespace(ru_utime=0.0, ru_stime=0.0, ru_maxrss=kib)
+
+    def getrusage(_: int) -> SimpleNamespace:
+        return usage
+
+    return getrusage
 
 
 class FakeProc:
@@ -77,16 +92,35 @@ class FakeProc:
         cpu: int = 0,
         reaped: int = 0,
         state: str = "S",
+        rss: int = 2,
+        wrote: int = 600,
     ) -> None:
-        """Write what the process tells; times in ticks."""
+        """Write what the process tells; times in ticks, `rss` in pages and of `stat`."""
         folder = self.path / str(pid)
         started = pid if start_time is None else start_time
-        fields = [state, parent, group, *[0] * 8, cpu, 0, reaped, 0, 20, 0, threads, 0, started, 0]
+        fields = [
+            state,
+            parent,
+            group,
+            *[0] * 8,
+            cpu,
+            0,
+            reaped,
+            0,
+            20,
+            0,
+            threads,
+            0,
+            started,
+            0,
+            rss,
+        ]
         text = f"{pid} (a) b (c) " + " ".join(str(f) for f in fields)
         (folder / "stat").write_text(text)
         (folder / "statm").write_text("9 3 1 1 0 1 0\n")
         (folder / "io").write_text(
-            "rchar: 1\nwchar: 2\nsyscr: 3\nsyscw: 4\nread_bytes: 500\nwrite_bytes: 600\n"
+            "rchar: 1\nwchar: 2\nsyscr: 3\nsyscw: 4\nread_bytes: 500\n"
+            f"write_bytes: {wrote}\ncancelled_write_bytes: 0\n"
         )
 
     def end(self, pid: int) -> None:
@@ -223,19 +257,73 @@ def test_ancestors_are_read_again_after_a_process_was_found_to_have_gone(
     assert tree.read()[ROOT].reaped_cpu_seconds == pytest.approx(70 * TICK)
 
 
-def test_reading_cpu_alone_forgets_nobody(proc: FakeProc) -> None:
+def test_reading_the_counters_alone_forgets_nobody(proc: FakeProc) -> None:
     proc.start(310, parent=ROOT)
     tree = tree_of(proc)
     tree.read()
-    proc.set(310, parent=ROOT, cpu=9)
+    proc.set(310, parent=ROOT, cpu=9, rss=5, wrote=700)
     proc.start(320, parent=ROOT)
 
-    cpu = tree.read_cpu()
+    counters = tree.read_counters()
 
-    assert cpu == {ROOT: ProcessReading(50, 0.0, 0.0), 310: ProcessReading(ROOT, 9 * TICK, 0.0)}
+    assert counters == {
+        ROOT: ProcessReading(50, 0.0, 0.0, 500, 600, 2 * PAGE),
+        310: ProcessReading(ROOT, 9 * TICK, 0.0, 500, 700, 5 * PAGE),
+    }
     proc.end(310)
-    assert list(tree.read_cpu()) == [ROOT]
+    assert list(tree.read_counters()) == [ROOT]
     assert list(tree.read()) == [ROOT, 320]
+
+
+def test_children_of_this_process_that_are_new_are_in_the_counters(
+    proc: FakeProc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pool that a short step started is billed to that step."""
+    monkeypatch.setattr(os, "getpid", lambda: ROOT)
+    tree = tree_of(proc)
+    tree.read()
+    tree.ignore(330)
+    proc.start(310, parent=ROOT)
+    proc.start(330, parent=ROOT)
+    proc.set(310, parent=ROOT, cpu=9)
+    assert tree.read_counters()[310].cpu_seconds == 9 * TICK
+    assert list(tree.read_counters()) == [ROOT, 310]
+
+    proc.end(310)
+    assert list(tree.read_counters()) == [ROOT]
+    shutil.rmtree(proc.path / str(ROOT) / "task")
+    tree._known[ROOT].close()
+    assert list(tree.read_counters()) == [ROOT]
+
+
+def test_of_many_processes_the_counters_of_the_first_read_disks_afresh(proc: FakeProc) -> None:
+    """And the others keep what they told at the last sample; CPU is always fresh."""
+    for pid in range(310, 340):
+        proc.start(pid, parent=ROOT)
+    tree = tree_of(proc)
+    tree.read()
+    for pid in range(310, 340):
+        proc.set(pid, parent=ROOT, cpu=2, wrote=700)
+
+    counters = tree.read_counters()
+
+    assert {reading.cpu_seconds for pid, reading in counters.items() if pid != ROOT} == {2 * TICK}
+    fresh = [pid for pid, reading in counters.items() if reading.write_bytes == 700]
+    assert fresh == list(range(310, 310 + len(fresh)))
+    assert 0 < len(fresh) < 30
+    assert counters[339].write_bytes == 600
+    assert tree.read()[339].write_bytes == 700
+
+
+def test_a_zombie_has_no_memory_in_the_counters(proc: FakeProc) -> None:
+    proc.start(310, parent=ROOT)
+    tree = tree_of(proc)
+    tree.read()
+    proc.set(310, parent=ROOT, cpu=5, state="Z")
+
+    found = tree.read_counters()[310]
+
+    assert (found.cpu_seconds, found.rss_bytes, found.running) == (5 * TICK, None, False)
 
 
 def test_a_number_that_is_used_again_is_another_process(proc: FakeProc) -> None:
@@ -244,7 +332,7 @@ def test_a_number_that_is_used_again_is_another_process(proc: FakeProc) -> None:
     tree.read()
     proc.set(310, parent=50, start_time=999, cpu=1000)
 
-    assert list(tree.read_cpu()) == [ROOT]
+    assert list(tree.read_counters()) == [ROOT]
     assert list(tree.read()) == [ROOT]
 
 
@@ -366,6 +454,23 @@ def test_a_process_that_hides_its_disk_use_is_counted_without(proc: FakeProc) ->
     assert tree.io_denied()
 
 
+def test_a_process_that_stops_telling_its_disk_use_keeps_what_it_told(proc: FakeProc) -> None:
+    """And is not asked at step boundaries, but at every sample: it may tell again."""
+    proc.start(310, parent=ROOT)
+    tree = tree_of(proc)
+    tree.read()
+    io = proc.path / "310" / "io"
+    tree._known[310].close()
+    io.rename(proc.path / "310" / "hidden")
+    assert tree.read()[310].write_bytes == 600
+    assert tree.io_denied()
+
+    proc.set(310, parent=ROOT, wrote=900)
+    assert tree.read_counters()[310].write_bytes == 600
+    assert tree.read()[310].write_bytes == 900
+    assert not tree.io_denied()
+
+
 @pytest.mark.parametrize("name", ["io", "statm"])
 def test_what_cannot_be_understood_is_none(proc: FakeProc, name: str) -> None:
     (proc.path / str(ROOT) / name).write_text("?\n")
@@ -390,6 +495,38 @@ def test_a_process_that_cannot_be_read_for_the_moment_keeps_its_last_reading(
     assert tree.read() == before
 
 
+def test_a_root_that_cannot_be_opened_for_the_moment_is_found_later(
+    proc: FakeProc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proc.start(310, parent=ROOT)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", no_descriptor_left)
+        tree = tree_of(proc)
+        assert tree.read() == {}
+
+    assert list(tree.read()) == [ROOT, 310]
+    proc.end(ROOT)
+    proc.start(ROOT, parent=50, start_time=900)
+    assert ROOT not in tree.read(), "the number belongs to somebody else by now"
+
+
+def test_nobody_is_forgotten_while_processes_cannot_be_listed(
+    proc: FakeProc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Above all not who is to be ignored: it has our environment."""
+    tree = tree_of(proc, lambda: b"ROBOT_SF_OTEL_RUN_DIR=/runs/a")
+    tree.read()
+    tree.ignore(310)
+    proc.start(310, parent=1, start_time=200, environ=b"ROBOT_SF_OTEL_RUN_DIR=/runs/a\0")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", no_descriptor_left)
+        assert list(tree.read()) == [ROOT]
+
+    for _ in range(3):
+        assert list(tree.read()) == [ROOT]
+
+
 def test_with_few_descriptors_files_are_opened_each_time(
     proc: FakeProc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -409,7 +546,7 @@ def test_a_tree_without_a_root_is_empty(proc: FakeProc) -> None:
     tree = LinuxProcesses(999, proc=str(proc.path))
 
     assert tree.read() == {}
-    assert tree.read_cpu() == {}
+    assert tree.read_counters() == {}
 
 
 def test_without_proc_the_tree_is_empty(tmp_path: Path) -> None:
@@ -458,6 +595,52 @@ def test_the_own_process_is_read_with_microseconds() -> None:
 
     cpu = (before.ru_utime + before.ru_stime, after.ru_utime + after.ru_stime)
     assert cpu[0] <= reading.cpu_seconds <= cpu[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_the_own_process_tells_its_greatest_memory() -> None:
+    tree = LinuxProcesses(os.getpid())
+    before = tree.read_counters()[os.getpid()]
+    block = b"x" * (before.peak_rss_bytes or 0)
+    after = tree.read_counters()[os.getpid()]
+    tree.close()
+
+    assert before.rss_bytes
+    assert before.peak_rss_bytes
+    assert before.peak_rss_bytes >= before.rss_bytes - 4 * 2**20
+    assert after.peak_rss_bytes is not None
+    assert after.peak_rss_bytes >= before.rss_bytes + len(block) - 4 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [([2_000], [2_000]), ([20_000, 20_000, 20_001], [1_000, 1_000, 20_001])],
+    ids=["own", "inherited"],
+)
+def test_the_greatest_memory_is_not_that_of_who_started_the_process(
+    proc: FakeProc,
+    monkeypatch: pytest.MonkeyPatch,
+    told: list[int],
+    expected: list[int],
+) -> None:
+    """getrusage(2) begins with the size that the process had before its exec."""
+    (proc.path / str(ROOT) / "status").write_text("Name:\ta\nVmHWM:\t    1000 kB\nVmRSS:\t 1 kB\n")
+    process = LinuxProcess(str(proc.path), ROOT, keep=True)
+    found: list[int | None] = []
+    for kib in told:
+        monkeypatch.setattr(resource, "getrusage", usage_of(kib))
+        found.append(process.own_counters().peak_rss_bytes)
+
+    assert found == [kib * 1024 for kib in expected]
+    process.close()
+
+
+def test_the_greatest_memory_is_unknown_where_it_may_be_inherited(
+    proc: FakeProc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrusage", usage_of(5))
+
+    assert LinuxProcess(str(proc.path), ROOT, keep=False).own_counters().peak_rss_bytes is None
 
 
 def test_a_file_that_cannot_be_read_is_empty(tmp_path: Path) -> None:

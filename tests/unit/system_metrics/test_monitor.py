@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from queue import Empty, SimpleQueue
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from robot_sf_otel import guard
 from robot_sf_otel.system_metrics import monitor as module
 from robot_sf_otel.system_metrics.monitor import Monitor
+from robot_sf_otel.system_metrics.pace import WINDOW
 from tests.unit.warned import warnings_said
 
 DEADLINE = 30.0
@@ -256,3 +258,38 @@ def test_cost_of_the_ticks_is_kept(make: Make) -> None:
     monitor.stop()
     assert monitor.cpu_seconds > 0
     assert 0 < monitor.longest_tick_seconds < DEADLINE
+
+
+def test_dear_ticks_come_less_often_and_that_is_said_once(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, spent = [0.0], [0.0]
+    ticks: list[float] = []
+
+    class Poller:
+        def register(self, *_: object) -> None:
+            pass
+
+        def poll(self, milliseconds: float) -> bool:
+            now[0] += milliseconds / 1000
+            return False
+
+    def tick() -> None:
+        ticks.append(now[0])
+        spent[0] += 0.04
+        if len(ticks) == 3 * WINDOW:
+            monitor._stopping = True
+
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("time.thread_time", lambda: spent[0])
+    monkeypatch.setattr("select.poll", Poller)
+    monitor = make(1.0, tick)
+    with warnings_said() as said:
+        monitor._watch()
+    assert ticks[:WINDOW] == [float(number) for number in range(1, WINDOW + 1)]
+    gaps = {round(later - earlier, 6) for earlier, later in pairwise(ticks[WINDOW - 1 :])}
+    assert gaps == {4.0}
+    assert said == [
+        "telemetry: a sample every 4 s instead of 1 s, as more would take over 1% of a core\n"
+    ]
+    assert monitor.ticks_missed == 0

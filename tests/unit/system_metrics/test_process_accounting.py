@@ -30,18 +30,23 @@ class Task:
     ignores_children: bool
     cpu: int = 0
     reaped: int = 0
+    written: int = 0
     dead: bool = False
 
 
 @dataclass
 class Kernel:
-    """Processes that burn CPU, start others, end and are waited for, as the kernel bills them."""
+    """Processes that burn CPU, write, start others, end and are waited for, as the kernel bills.
+
+    What a process wrote is one counter with what the children wrote that it waited for.
+    """
 
     tells_reaped_of: str = "all"
     tasks: dict[int, Task] = field(
         default_factory=lambda: {ROOT: Task(INIT, ignores_children=False)}
     )
     burned: int = 0
+    written: int = 0
     next_pid: int = ROOT + 1
 
     def act(self, action: str, choice: int, amount: int) -> None:
@@ -50,6 +55,9 @@ class Kernel:
         if action == "burn":
             self.tasks[pid].cpu += amount
             self.burned += amount
+        elif action == "write":
+            self.tasks[pid].written += amount
+            self.written += amount
         elif action == "spawn":
             self.tasks[self.next_pid] = Task(pid, ignores_children=amount % 4 == 0)
             self.next_pid += 1
@@ -73,6 +81,7 @@ class Kernel:
     def reap(self, pid: int) -> None:
         task = self.tasks.pop(pid)
         self.tasks[task.parent].reaped += task.cpu + task.reaped
+        self.tasks[task.parent].written += task.written
 
     def readings(self) -> dict[int, ProcessReading]:
         return {
@@ -80,6 +89,7 @@ class Kernel:
                 task.cpu,
                 task.reaped if self.tells_reaped_of == "all" or pid == ROOT else None,
                 parent=task.parent,
+                write=task.written if self.tells_reaped_of == "all" else None,
             )
             for pid, task in self.tasks.items()
         }
@@ -87,7 +97,7 @@ class Kernel:
 
 ACTIONS = st.lists(
     st.tuples(
-        st.sampled_from(["burn", "burn", "spawn", "exit", "wait"]),
+        st.sampled_from(["burn", "burn", "write", "spawn", "exit", "wait"]),
         st.integers(0, 20),
         st.integers(1, 50),
     ),
@@ -98,7 +108,7 @@ ACTIONS = st.lists(
 
 @pytest.mark.parametrize("tells_reaped_of", ["all", "root"])
 @given(actions=ACTIONS)
-def test_no_cpu_is_lost_or_counted_twice_while_every_change_is_seen(
+def test_nothing_is_lost_or_counted_twice_while_every_change_is_seen(
     tells_reaped_of: str, actions: list[tuple[str, int, int]]
 ) -> None:
     kernel, ledger = Kernel(tells_reaped_of), Ledger()
@@ -108,6 +118,7 @@ def test_no_cpu_is_lost_or_counted_twice_while_every_change_is_seen(
         expected = ledger.peek(kernel.readings())
         total = ledger.settle(kernel.readings())
         assert total.cpu_seconds == kernel.burned
+        assert total.write_bytes == (kernel.written if tells_reaped_of == "all" else 0)
         assert total == expected
 
 

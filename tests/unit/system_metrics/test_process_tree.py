@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import threading
@@ -11,7 +12,7 @@ import pytest
 from robot_sf_otel.system_metrics import process_tree
 from robot_sf_otel.system_metrics.linux_processes import LinuxProcesses
 from robot_sf_otel.system_metrics.process_accounting import ProcessReading
-from robot_sf_otel.system_metrics.process_tree import ProcessTree, TreeReading
+from robot_sf_otel.system_metrics.process_tree import ProcessTree, TreeCounters, TreeReading
 from robot_sf_otel.system_metrics.psutil_processes import OwnProcess, PsutilProcesses
 
 ROOT, CHILD = 100, 101
@@ -34,7 +35,7 @@ class MadeUp:
         self.reads += 1
         return dict(self.now)
 
-    def read_cpu(self) -> dict[int, ProcessReading]:
+    def read_counters(self) -> dict[int, ProcessReading]:
         return dict(self.now)
 
     def io_denied(self) -> bool:
@@ -111,7 +112,8 @@ def test_a_tree_that_was_never_seen_is_unknown_not_zero(
 ) -> None:
     processes.now = {}
 
-    assert tree.cpu_seconds_now() is None
+    assert tree.counters_now() is None
+    assert tree.pids() == frozenset()
     assert tree.read() == TreeReading(notes=("processes: none of the tree can be read",))
 
 
@@ -122,27 +124,75 @@ def test_a_tree_that_has_ended_keeps_its_bill(tree: ProcessTree, processes: Made
     reading = tree.read()
 
     assert (reading.cpu_seconds, reading.process_count, reading.rss_bytes) == (3.5, 0, None)
-    assert tree.cpu_seconds_now() == 3.5
+    assert (reading.read_bytes, reading.write_bytes) == (11, 22)
+    assert tree.counters_now() == TreeCounters(3.5, 11, 22, None, None)
+    assert tree.pids() == frozenset()
 
 
 def test_the_cheap_reading_needs_no_walk_after_the_first(
     tree: ProcessTree, processes: MadeUp
 ) -> None:
-    assert tree.cpu_seconds_now() == 3.5
-    processes.now[ROOT] = processes.now[ROOT]._replace(cpu_seconds=2.25)
+    assert tree.counters_now() == TreeCounters(3.5, 11, 22, 1500, None)
+    processes.now[ROOT] = processes.now[ROOT]._replace(
+        cpu_seconds=2.25, write_bytes=30, rss_bytes=900, peak_rss_bytes=1100
+    )
 
-    assert tree.cpu_seconds_now() == 3.75
+    assert tree.counters_now() == TreeCounters(3.75, 11, 32, 1400, 1100)
     assert processes.reads == 1
 
 
 def test_the_cheap_reading_knows_of_a_child_that_was_waited_for(
     tree: ProcessTree, processes: MadeUp
 ) -> None:
+    """The kernel has added what it used, read and wrote to its parent."""
     tree.read()
-    processes.now = {ROOT: processes.now[ROOT]._replace(reaped_cpu_seconds=1.75)}
+    processes.now = {
+        ROOT: processes.now[ROOT]._replace(reaped_cpu_seconds=1.75, read_bytes=12, write_bytes=25)
+    }
 
-    assert tree.cpu_seconds_now() == 3.75
+    assert tree.counters_now() == TreeCounters(3.75, 12, 25, 1000, None)
     assert tree.read().cpu_seconds == 3.75
+
+
+def test_the_cheap_reading_keeps_the_bill_of_a_child_that_nobody_waited_for(
+    tree: ProcessTree, processes: MadeUp
+) -> None:
+    tree.read()
+    processes.now = {ROOT: processes.now[ROOT]._replace(write_bytes=21)}
+
+    assert tree.counters_now() == TreeCounters(3.5, 11, 23, 1000, None)
+    assert tree.counters_now() == TreeCounters(3.5, 11, 23, 1000, None)
+    assert tree.read().write_bytes == 23
+
+
+def test_disk_counters_that_no_process_tells_are_unknown_to_the_cheap_reading(
+    tree: ProcessTree, processes: MadeUp
+) -> None:
+    processes.now = {ROOT: ProcessReading(1, 2.0, 1.0)}
+
+    assert tree.counters_now() == TreeCounters(3.0, None, None, None, None)
+
+
+def test_a_zombie_has_no_memory_at_a_boundary(tree: ProcessTree, processes: MadeUp) -> None:
+    processes.now[CHILD] = processes.now[CHILD]._replace(running=False)
+
+    counters = tree.counters_now()
+
+    assert counters is not None
+    assert counters.rss_bytes == 1000
+
+
+def test_the_pids_are_those_of_the_last_reading_and_can_be_had_during_one(
+    tree: ProcessTree, processes: MadeUp
+) -> None:
+    assert tree.pids() == frozenset()
+    tree.read()
+    del processes.now[CHILD]
+    with tree._lock:
+        assert tree.pids() == {ROOT, CHILD}
+    tree.read()
+
+    assert tree.pids() == {ROOT}
 
 
 def test_who_asks_during_a_reading_gets_what_was_last_known(
@@ -152,24 +202,22 @@ def test_who_asks_during_a_reading_gets_what_was_last_known(
     monkeypatch.setattr(process_tree, "_PATIENCE", 0.0)
     monkeypatch.setattr(process_tree, "_READER_PATIENCE", 0.0)
     with tree._lock:
-        assert tree.cpu_seconds_now() is None
+        assert tree.counters_now() is None
     tree.read()
     with tree._lock:
-        assert tree.cpu_seconds_now() == 3.5
+        assert tree.counters_now() == TreeCounters(3.5, 11, 22, 1500, None)
         assert tree.read() == TreeReading(notes=("processes: another reading takes too long",))
 
 
 def test_it_can_be_read_from_many_threads(tree: ProcessTree) -> None:
-    found: list[float | None] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(tree.cpu_seconds_now())) for _ in range(8)
-    ]
+    found: list[TreeCounters | None] = []
+    threads = [threading.Thread(target=lambda: found.append(tree.counters_now())) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert found == [3.5] * 8
+    assert found == [TreeCounters(3.5, 11, 22, 1500, None)] * 8
 
 
 def test_ignoring_and_closing_reach_the_processes(tree: ProcessTree, processes: MadeUp) -> None:
@@ -192,6 +240,7 @@ def test_ignoring_and_closing_reach_the_processes(tree: ProcessTree, processes: 
 def test_each_platform_reads_what_it_has(
     monkeypatch: pytest.MonkeyPatch, platform: str, modules: dict[str, None], kind: type
 ) -> None:
+    importlib.import_module("psutil")  # it looks at the platform when it is loaded
     monkeypatch.setattr(sys, "platform", platform)
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
@@ -212,3 +261,35 @@ def test_orphans_are_marked_by_the_run_directory_of_this_process(
     monkeypatch.setenv("ROBOT_SF_OTEL_RUN_DIR", "/runs/ä")
 
     assert tree._marker() == b"ROBOT_SF_OTEL_RUN_DIR=" + os.fsencode("/runs/ä")
+
+
+def test_counters_of_a_huge_tree_are_read_for_a_hundredth_of_the_time(processes: MadeUp) -> None:
+    now, spent, cost = 1000.0, 0.0, 0.006
+
+    def read_counters() -> dict[int, ProcessReading]:
+        nonlocal spent
+        spent += cost
+        processes.reads += 1
+        return dict(processes.now)
+
+    processes.read_counters = read_counters  # type: ignore[method-assign]
+    tree = ProcessTree(ROOT, processes=processes, clock=lambda: now, cpu_clock=lambda: spent)
+    tree.read()
+    before = processes.reads
+    for _ in range(100):
+        assert tree.counters_now() is not None
+        now += 0.01
+    assert processes.reads - before == 2, "600 ms after the first one"
+
+    grown = processes.now[ROOT]._replace(cpu_seconds=9.0)
+    processes.now[ROOT] = grown
+    tree.read()
+    counters = tree.counters_now()
+    assert counters is not None
+    assert counters.cpu_seconds == 10.5, "a sample brings them up to date"
+
+    now, cost = now + 1, 0.0005
+    before = processes.reads
+    for _ in range(10):
+        tree.counters_now()
+    assert processes.reads - before == 10

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import psutil
@@ -13,9 +15,19 @@ import pytest
 from robot_sf_otel.system_metrics.psutil_processes import OwnProcess, PsutilProcesses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from robot_sf_otel.system_metrics.process_accounting import ProcessReading
+
+
+def usage_of(kib: int) -> Callable[[int], SimpleNamespace]:
+    """Return a getrusage(2) that tells that much memory."""
+    usage = SimpleNamespace(ru_utime=0.0, ru_stime=0.0, ru_maxrss=kib)
+
+    def getrusage(_: int) -> SimpleNamespace:
+        return usage
+
+    return getrusage
 
 
 @pytest.fixture
@@ -36,6 +48,29 @@ def test_the_tree_is_read_parents_first(child: subprocess.Popen[bytes]) -> None:
     assert readings[child.pid].reaped_cpu_seconds is None
 
 
+def test_the_counters_have_memory_and_disk_too(child: subprocess.Popen[bytes]) -> None:
+    processes = PsutilProcesses(os.getpid())
+    processes.read()
+
+    readings = processes.read_counters()
+
+    assert readings[child.pid].rss_bytes
+    assert readings[child.pid].peak_rss_bytes is None
+    assert readings[os.getpid()].peak_rss_bytes
+    if sys.platform == "linux":
+        assert readings[child.pid].write_bytes is not None
+
+
+@pytest.mark.parametrize(("platform", "unit"), [("linux", 1024), ("darwin", 1)])
+def test_the_greatest_memory_is_told_in_the_unit_of_the_platform(
+    monkeypatch: pytest.MonkeyPatch, platform: str, unit: int
+) -> None:
+    monkeypatch.setattr(resource, "getrusage", usage_of(7))
+    monkeypatch.setattr(sys, "platform", platform)
+
+    assert OwnProcess(os.getpid()).read()[os.getpid()].peak_rss_bytes == 7 * unit
+
+
 def test_process_objects_are_kept(child: subprocess.Popen[bytes]) -> None:
     processes = PsutilProcesses(os.getpid())
     processes.read()
@@ -52,8 +87,8 @@ def test_a_process_that_ended_is_gone(child: subprocess.Popen[bytes]) -> None:
     child.kill()
     child.wait()
 
-    assert child.pid not in processes.read_cpu()
-    assert child.pid in processes._known, "reading CPU forgets nobody"
+    assert child.pid not in processes.read_counters()
+    assert child.pid in processes._known, "reading the counters forgets nobody"
     assert child.pid not in processes.read()
     assert child.pid not in processes._known
 
@@ -94,7 +129,7 @@ def test_a_process_that_cannot_be_read(
         return read(process, full=full)
 
     monkeypatch.setattr(processes, "_reading", fail_for_the_child)
-    after = processes.read_cpu().get(child.pid)
+    after = processes.read_counters().get(child.pid)
 
     if expected == "kept":
         assert after == before
@@ -154,5 +189,6 @@ def test_the_standard_library_tells_the_cpu_time_of_the_own_process_alone() -> N
     assert list(readings) == [os.getpid()]
     assert readings[os.getpid()].cpu_seconds > 0
     assert readings[os.getpid()].rss_bytes is None
+    assert readings[os.getpid()].peak_rss_bytes
     assert processes.io_denied()
     assert OwnProcess(1).read() == {}

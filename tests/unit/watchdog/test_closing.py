@@ -1,0 +1,90 @@
+"""What the watchdog writes, once the process that it watched has ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pty
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from robot_sf_otel import observer
+from robot_sf_otel.report.terminal import RESTORE
+from robot_sf_otel.store.identity import process_identity
+from robot_sf_otel.store.journal import iter_raw
+from robot_sf_otel.system_metrics import cgroup
+from robot_sf_otel.watchdog.closing import close_lost_run
+from tests.data import sample_runs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DEAD = dataclasses.replace(process_identity(), start_time=1)
+STAT = b"12 (python) Z 1" + b" 0" * 47 + b" 9"
+LATER = 1_767_300_000_000_000_000
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    run_dir = sample_runs.running().write(tmp_path)
+    (run_dir / "run.lock").write_text(json.dumps(dataclasses.asdict(DEAD)))
+    return run_dir
+
+
+def task(**told: Any) -> dict[str, Any]:  # noqa: ANN401 - any field of a task
+    return {"path": [], "owner": dataclasses.asdict(DEAD), **told}
+
+
+def last(run_dir: Path) -> dict[str, Any]:
+    return list(iter_raw(run_dir / "manifest.jsonl"))[-1]
+
+
+def test_run_is_closed_at_the_moment_of_the_end_with_its_cause(run_dir: Path) -> None:
+    close_lost_run(str(run_dir), task(), LATER, STAT, None)
+    end = last(run_dir)
+    assert (end["event"], end["time_unix_nano"]) == ("run_recovered", LATER)
+    who = f"the process that ran it (pid {DEAD.pid} on {DEAD.host})"
+    assert end["reason"] == f"{who} was killed by SIGKILL"
+
+
+def test_kill_for_memory_is_told_by_the_counter_of_the_group(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(sensor: cgroup.CgroupSensor) -> cgroup.CgroupReading:
+        return cgroup.CgroupReading(oom_kills=3)
+
+    monkeypatch.setattr(cgroup.CgroupSensor, "read", read)
+    close_lost_run(str(run_dir), task(oom_kills=2), LATER, STAT, None)
+    assert "(oom_kill 2 → 3)" in last(run_dir)["reason"]
+
+
+def test_operators_command_is_started_only_by_who_closed_the_run(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[object, ...]] = []
+
+    def start(*given: object) -> None:
+        started.append(given)
+
+    monkeypatch.setattr(observer, "start_on_finish", start)
+    for _ in range(2):
+        close_lost_run(str(run_dir), task(on_finish="notify"), LATER, STAT, None)
+    assert started == [("notify", run_dir, "failed")]
+
+
+def test_rows_of_the_bar_are_given_back(run_dir: Path) -> None:
+    ours, theirs = pty.openpty()
+    try:
+        close_lost_run(str(run_dir), task(terminal=os.ttyname(theirs)), LATER, STAT, None)
+        assert os.read(ours, 100).decode() == RESTORE
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+@pytest.mark.parametrize("terminal", ["/dev/null", "/dev/no-such-terminal"])
+def test_terminal_that_is_none_any_more_hinders_nothing(run_dir: Path, terminal: str) -> None:
+    close_lost_run(str(run_dir), task(terminal=terminal), LATER, STAT, None)
+    assert last(run_dir)["event"] == "run_recovered"

@@ -1,0 +1,154 @@
+"""The script that waits: when it takes a process for ended, and a run for closed."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from robot_sf_otel.manifest import events as e
+from robot_sf_otel.manifest.codec import encode_event
+from robot_sf_otel.store.identity import process_identity
+from robot_sf_otel.watchdog import waiting
+from tests.data import sample_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+STAT = b"12 (a b) c) %s 1" + b" 0" * 15 + b" %d 0 %d 0 0"
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process
+        process.kill()
+
+
+def started(pid: int) -> str:
+    return str(process_identity(pid).start_time)
+
+
+@pytest.mark.parametrize(
+    ("stat", "running"),
+    [
+        (STAT % (b"S", 1, 77), True),
+        (STAT % (b"R", 8, 77), True),
+        (STAT % (b"Z", 2, 77), True),  # its first thread has ended, another has not
+        (STAT % (b"Z", 1, 77), False),
+        (STAT % (b"X", 1, 77), False),
+        (STAT % (b"S", 1, 78), False),  # another process of the same number
+        (b"12 (a) S", False),
+        (b"", False),
+    ],
+)
+def test_process_runs_if_its_state_and_its_start_say_so(stat: bytes, *, running: bool) -> None:
+    assert waiting.is_running(stat, "77") is running
+
+
+def test_start_that_is_not_known_is_not_compared() -> None:
+    assert waiting.is_running(STAT % (b"S", 1, 78), "-")
+
+
+@linux
+def test_stat_of_this_process_is_that_of_a_running_one() -> None:
+    assert waiting.is_running(waiting.stat_of(os.getpid()), started(os.getpid()))
+    assert waiting.stat_of(2**22 + 7) == b""
+
+
+def test_wait_ends_when_the_process_does(child: subprocess.Popen[bytes]) -> None:
+    begun = started(child.pid)
+    child.kill()
+    fd = waiting.wait_for_end(child.pid, begun)
+    if fd is not None:
+        os.close(fd)
+    assert os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+
+
+@linux
+def test_wait_for_another_process_of_that_number_ends_at_once(
+    child: subprocess.Popen[bytes],
+) -> None:
+    fd = waiting.wait_for_end(child.pid, "1")
+    assert fd is not None
+    os.close(fd)
+    assert child.poll() is None
+
+
+@linux
+def test_kernel_that_does_not_tell_of_the_end_is_asked_now_and_then(
+    child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    def pause(seconds: float) -> None:
+        slept.append(seconds)
+        child.kill()
+        child.wait()
+
+    monkeypatch.delattr(os, "pidfd_open")
+    monkeypatch.setattr(time, "sleep", pause)
+    assert waiting.wait_for_end(child.pid, started(child.pid)) is None
+    assert slept == [waiting.POLL_SECONDS]
+
+
+@pytest.mark.skipif(not hasattr(select, "kqueue"), reason="Linux has no kqueue")
+def test_process_that_is_gone_is_not_waited_for(child: subprocess.Popen[bytes]) -> None:
+    child.kill()
+    child.wait()
+    waiting._wait_for_event(child.pid)
+
+
+@pytest.mark.parametrize(
+    ("story", "closed"),
+    [(sample_runs.healthy, True), (sample_runs.cancelled, True), (sample_runs.running, False)],
+)
+def test_run_is_closed_if_its_journal_ends_with_its_end(
+    tmp_path: Path, story: Callable[[], sample_runs.Story], *, closed: bool
+) -> None:
+    assert waiting.is_closed(str(story().write(tmp_path))) is closed
+
+
+def test_recovered_run_is_closed(tmp_path: Path) -> None:
+    run_dir = sample_runs.running().write(tmp_path)
+    end = e.RunRecovered(time_unix_nano=1, status="failed", result="error")
+    with (run_dir / "manifest.jsonl").open("ab") as journal:
+        journal.write(encode_event(end))
+    assert waiting.is_closed(str(run_dir))
+
+
+@pytest.mark.parametrize("tail", [b'{"event":"run_resumed"}\n', b'{"event":"run_finis'])
+def test_what_follows_the_end_has_to_be_looked_at(tmp_path: Path, tail: bytes) -> None:
+    run_dir = sample_runs.healthy().write(tmp_path)
+    with (run_dir / "manifest.jsonl").open("ab") as journal:
+        journal.write(tail)
+    assert not waiting.is_closed(str(run_dir))
+
+
+def test_name_that_looks_like_the_end_is_none(tmp_path: Path) -> None:
+    story = sample_runs.running()
+    story.begin('"event":"run_finished"')
+    assert not waiting.is_closed(str(story.write(tmp_path)))
+
+
+def test_run_that_could_never_be_written_needs_no_closing(tmp_path: Path) -> None:
+    assert waiting.is_closed(str(tmp_path / "nothing"))
+
+
+def test_nothing_is_imported_that_takes_memory() -> None:
+    source = Path(waiting.__file__).read_text(encoding="utf-8")
+    imported = [line for line in source.splitlines() if line.startswith(("import", "from"))]
+    assert imported == [
+        "from __future__ import annotations",
+        "import os",
+        "import select",
+        "import sys",
+        "import time",
+    ]
