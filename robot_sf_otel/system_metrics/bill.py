@@ -34,14 +34,15 @@ class StepBill:
     """The running bill of one step: counters at its start, and the peaks seen since.
 
     Args:
+        start: The counters at its start.
         counters: Returns the counters of this moment, cheaply.
     """
 
     __slots__ = ("_counters", "_gpu_peak", "_rss_peak", "_start")
 
-    def __init__(self, counters: Callable[[], Counters]) -> None:
+    def __init__(self, start: Counters, counters: Callable[[], Counters]) -> None:
         self._counters = counters
-        self._start = counters()
+        self._start = start
         self._rss_peak: float | None = None
         self._gpu_peak: float | None = None
 
@@ -53,56 +54,37 @@ class StepBill:
     def settle(self) -> Usage:
         """Return what was used since the start; what is not known is None."""
         start, end = self._start, self._counters()
-        return Usage(
-            **_tree_part(start, end, self._rss_peak),
-            **_gpu_part(start.gpu, end.gpu, self._gpu_peak),
-        )
+        usage = Usage(memory_rss_peak_mb=self._rss_peak)
+        if start.tree is not None and end.tree is not None:
+            _bill_tree(usage, start.tree, end.tree, end.monotonic - start.monotonic)
+        if start.gpu is not None and end.gpu is not None:
+            usage.gpu_mem_peak_mb = self._gpu_peak
+            _bill_gpu(usage, start.gpu, end.gpu)
+        return usage
 
 
-def _tree_part(start: Counters, end: Counters, seen: float | None) -> dict[str, float | None]:
-    if start.tree is None or end.tree is None:
-        return {"memory_rss_peak_mb": seen}
-    used = _grown(start.tree.cpu_seconds, end.tree.cpu_seconds)
-    seconds = end.monotonic - start.monotonic
-    return {
-        "cpu_seconds": used,
-        "cpu_cores_mean": used / seconds if used is not None and seconds > 0 else None,
-        "memory_rss_peak_mb": _rss_peak(start.tree, end.tree, seen),
-        "disk_read_mb": _mib(_grown(start.tree.read_bytes, end.tree.read_bytes)),
-        "disk_write_mb": _mib(_grown(start.tree.write_bytes, end.tree.write_bytes)),
-    }
+def _bill_tree(usage: Usage, start: TreeCounters, end: TreeCounters, seconds: float) -> None:
+    used = max(0.0, end.cpu_seconds - start.cpu_seconds)
+    usage.cpu_seconds = used
+    if seconds > 0:
+        usage.cpu_cores_mean = used / seconds
+    usage.disk_read_mb = _mib(_grown(start.read_bytes, end.read_bytes))
+    usage.disk_write_mb = _mib(_grown(start.write_bytes, end.write_bytes))
+    highest = _highest(start.rss_bytes, end.rss_bytes)
+    # The process's own mark is one for its whole life: if it rose during the step it was reached
+    # in the step, however short that was. Otherwise it says nothing about the step.
+    before, after = start.own_peak_rss_bytes, end.own_peak_rss_bytes
+    if before is not None and after is not None and after > before:
+        highest = _highest(highest, after)
+    usage.memory_rss_peak_mb = _highest(usage.memory_rss_peak_mb, _mib(highest))
 
 
-def _rss_peak(start: TreeCounters, end: TreeCounters, seen: float | None) -> float | None:
-    """Return the highest of the samples, of both ends, and of the process's own mark if it rose.
-
-    The mark is one for the whole life of the process: if it rose during the step, it was reached
-    in the step, however short that was. Otherwise it says nothing about the step.
-    """
-    highest = seen
-    for resident in (start.rss_bytes, end.rss_bytes):
-        highest = _highest(highest, _mib(resident))
-    if None not in (start.own_peak_rss_bytes, end.own_peak_rss_bytes):
-        before, after = start.own_peak_rss_bytes or 0, end.own_peak_rss_bytes or 0
-        if after > before:
-            highest = _highest(highest, _mib(after))
-    return highest
-
-
-def _gpu_part(
-    start: GpuCounters | None, end: GpuCounters | None, seen: float | None
-) -> dict[str, float | None]:
-    if start is None or end is None:
-        return {}
-    highest = seen
-    for used in (start.mem_used_bytes, end.mem_used_bytes):
-        highest = _highest(highest, _mib(used))
+def _bill_gpu(usage: Usage, start: GpuCounters, end: GpuCounters) -> None:
     # These count from 0. Loading the driver takes a second: the first step may begin before that.
-    return {
-        "gpu_seconds": _grown(start.busy_seconds or 0.0, end.busy_seconds),
-        "gpu_mem_peak_mb": highest,
-        "energy_joules": _grown(start.energy_joules or 0.0, end.energy_joules),
-    }
+    usage.gpu_seconds = _grown(start.busy_seconds or 0.0, end.busy_seconds)
+    usage.energy_joules = _grown(start.energy_joules or 0.0, end.energy_joules)
+    highest = _highest(start.mem_used_bytes, end.mem_used_bytes)
+    usage.gpu_mem_peak_mb = _highest(usage.gpu_mem_peak_mb, _mib(highest))
 
 
 def _grown(before: float | None, now: float | None) -> float | None:
@@ -110,7 +92,9 @@ def _grown(before: float | None, now: float | None) -> float | None:
 
 
 def _highest(one: float | None, other: float | None) -> float | None:
-    return max((value for value in (one, other) if value is not None), default=None)
+    if one is None or other is None:
+        return other if one is None else one
+    return max(one, other)
 
 
 def _mib(value: float | None) -> float | None:

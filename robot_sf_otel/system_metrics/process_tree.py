@@ -204,9 +204,8 @@ class ProcessTree:
         read = max(self._most.read_bytes, totals.read_bytes)
         write = max(self._most.write_bytes, totals.write_bytes)
         self._most = Totals(cpu, read, write)
-        self._tells_disk = self._tells_disk or any(
-            reading.read_bytes is not None for reading in readings.values()
-        )
+        if not self._tells_disk:
+            self._tells_disk = any(one.read_bytes is not None for one in readings.values())
         if not self._settled:
             return
         root = readings.get(self._root_pid)

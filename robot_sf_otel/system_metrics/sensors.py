@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from robot_sf_otel.system_metrics.bill import Counters, StepBill
 from robot_sf_otel.system_metrics.cgroup import CgroupSensor
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from robot_sf_otel.manifest.schema import TelemetrySnapshot
+
+JUST_NOW: Final = 0.002
+"""Seconds for which the counters at a step's end are good as those of the next one's start."""
 
 
 class SystemSensors:
@@ -48,6 +51,7 @@ class SystemSensors:
         self._interval = interval
         self._gpu = self._gpu_sensor() if gpu else None
         self._rested_cpu_seconds = 0.0
+        self._last_counters: Counters | None = None
         self._lock = threading.Lock()
         self.last: tuple[MachineReading, MachineReading] | None = None
         """The last two readings, which the instruments show; the same one twice at first."""
@@ -63,6 +67,7 @@ class SystemSensors:
             self._gpu.close()
             self._rested_cpu_seconds += self._gpu.cpu_seconds
             self._gpu = self._gpu_sensor()
+        self._last_counters = None  # those of the GPUs begin at 0 again
 
     def _gpu_sensor(self) -> GpuSensor:
         return GpuSensor(interval=self._interval, pids=self._tree.pids)
@@ -74,13 +79,21 @@ class SystemSensors:
         return self._rested_cpu_seconds + now
 
     def open_bill(self) -> StepBill:
-        """Read the counters at a step's start."""
-        return StepBill(self.counters)
+        """Return the bill of a step that starts now.
+
+        One that starts where another has just ended begins with the counters at that end: so
+        nothing between the two is lost, and they are read once instead of twice.
+        """
+        start = self._last_counters
+        if start is None or time.monotonic() - start.monotonic > JUST_NOW:
+            start = self.counters()
+        return StepBill(start, self.counters)
 
     def counters(self) -> Counters:
         """Return what a step is billed for as of now; cheap enough for a step's start and end."""
         gpu = None if self._gpu is None else self._gpu.counters()
-        return Counters(time.monotonic(), self._tree.counters_now(), gpu)
+        self._last_counters = Counters(time.monotonic(), self._tree.counters_now(), gpu)
+        return self._last_counters
 
     def ignore(self, pid: int) -> None:
         """Never count that process: it belongs to telemetry, not to the run."""

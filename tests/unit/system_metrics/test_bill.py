@@ -23,8 +23,7 @@ GPU = GpuCounters(busy_seconds=3.0, energy_joules=900.0, mem_used_bytes=1000 * M
 
 def settled(start: Counters, end: Counters, *samples: TelemetrySnapshot) -> Usage:
     """Return the bill between two moments, with samples in between."""
-    moments = iter((start, end))
-    bill = StepBill(lambda: next(moments))
+    bill = StepBill(start, lambda: end)
     for sample in samples:
         bill.observe(sample)
     return bill.settle()

@@ -11,7 +11,7 @@ from robot_sf_otel.system_metrics import sensors as module
 from robot_sf_otel.system_metrics.gpu import GpuCounters, GpuReading
 from robot_sf_otel.system_metrics.process_tree import TreeCounters, TreeReading
 from robot_sf_otel.system_metrics.reading import MIB, MachineReading
-from robot_sf_otel.system_metrics.sensors import SystemSensors
+from robot_sf_otel.system_metrics.sensors import JUST_NOW, SystemSensors
 from tests.unit.system_metrics.machine import EVERYTHING
 
 if TYPE_CHECKING:
@@ -118,6 +118,29 @@ def test_bill_is_of_the_tree_and_of_the_gpus(machine: Machine) -> None:
     assert (usage.cpu_seconds, usage.cpu_cores_mean, usage.disk_read_mb) == (3.0, 1.5, 1.0)
     assert (usage.gpu_seconds, usage.energy_joules) == (1.5, 30.0)
     assert (usage.memory_rss_peak_mb, usage.gpu_mem_peak_mb) == (110, 10)
+
+
+def test_step_that_begins_where_another_ended_begins_with_the_same_counters(
+    machine: Machine,
+) -> None:
+    def cpu(seconds: float) -> None:
+        machine.tree.counted = TreeCounters(seconds, 0, 0, None, None)
+
+    cpu(10.0)
+    first = machine.sensors.open_bill()
+    machine.now += 1
+    cpu(11.0)
+    assert first.settle().cpu_seconds == 1.0
+    machine.now += JUST_NOW / 2
+    cpu(11.25)
+    second = machine.sensors.open_bill()
+    cpu(12.0)
+    assert second.settle().cpu_seconds == 1.0, "what lay between them is in the second"
+    machine.now += 2 * JUST_NOW
+    cpu(20.0)
+    third = machine.sensors.open_bill()
+    cpu(20.5)
+    assert third.settle().cpu_seconds == 0.5
 
 
 def test_gpus_are_not_read_where_they_are_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
