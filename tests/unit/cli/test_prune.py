@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from robot_sf_otel.cli.main import run_command
 from tests.data import sample_runs
+from tests.unit.cli.answer import Answer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,18 +19,6 @@ def root(tmp_path: Path) -> Path:
     for story in (sample_runs.healthy, sample_runs.failed, sample_runs.cancelled):
         story().write(tmp_path / "output")
     return tmp_path / "output"
-
-
-class Answer:
-    """What a command said."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str], *arguments: str) -> None:
-        self.code = run_command(list(arguments))
-        self.out, self.err = capsys.readouterr()
-
-    @property
-    def json(self) -> Any:  # noqa: ANN401 - any JSON
-        return json.loads(self.out)
 
 
 def left(root: Path) -> list[str]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from robot_sf_otel.cli.main import run_command
 from robot_sf_otel.manifest.codec import decode_document
 from robot_sf_otel.manifest.schema import PipelineRunRecord
 from tests.data import sample_runs
+from tests.unit.cli.answer import Answer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,18 +28,6 @@ def root(tmp_path: Path) -> Path:
     ):
         story().write(tmp_path / "output")
     return tmp_path / "output"
-
-
-class Answer:
-    """What a command said."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str], *arguments: str) -> None:
-        self.code = run_command(list(arguments))
-        self.out, self.err = capsys.readouterr()
-
-    @property
-    def json(self) -> Any:  # noqa: ANN401 - any JSON
-        return json.loads(self.out)
 
 
 # -- which run ------------------------------------------------------------------------------------

@@ -40,6 +40,24 @@ def make() -> Iterator[Make]:
         monitor.stop()
 
 
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, which goes on only while the thread would wait."""
+    seconds = [0.0]
+
+    class Poller:
+        def register(self, *_: object) -> None:
+            pass
+
+        def poll(self, milliseconds: float) -> bool:
+            seconds[0] += milliseconds / 1000
+            return False
+
+    monkeypatch.setattr("time.monotonic", lambda: seconds[0])
+    monkeypatch.setattr("select.poll", Poller)
+    return seconds
+
+
 def test_ticks_come_one_after_the_other_in_one_thread_of_its_own(make: Make) -> None:
     ticks: SimpleQueue[threading.Thread] = SimpleQueue()
     monitor = make(0.001, lambda: ticks.put(threading.current_thread()))
@@ -212,19 +230,10 @@ def test_closed_pipe_is_not_written_to_even_if_its_number_is_another_files(
 
 
 def test_late_ticks_are_counted_as_missed_and_not_caught_up_with(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+    make: Make, now: list[float]
 ) -> None:
-    now = [0.0]
     done = threading.Event()
     ticks: list[float] = []
-
-    class Poller:
-        def register(self, *_: object) -> None:
-            pass
-
-        def poll(self, milliseconds: float) -> bool:
-            now[0] += milliseconds / 1000
-            return False
 
     def tick() -> None:
         ticks.append(now[0])
@@ -234,8 +243,6 @@ def test_late_ticks_are_counted_as_missed_and_not_caught_up_with(
             monitor._stopping = True
             done.set()
 
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
-    monkeypatch.setattr("select.poll", Poller)
     monitor = make(1.0, tick)
     monitor._watch()
     assert done.is_set()
@@ -261,18 +268,10 @@ def test_cost_of_the_ticks_is_kept(make: Make) -> None:
 
 
 def test_dear_ticks_come_less_often_and_that_is_said_once(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+    make: Make, now: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now, spent = [0.0], [0.0]
+    spent = [0.0]
     ticks: list[float] = []
-
-    class Poller:
-        def register(self, *_: object) -> None:
-            pass
-
-        def poll(self, milliseconds: float) -> bool:
-            now[0] += milliseconds / 1000
-            return False
 
     def tick() -> None:
         ticks.append(now[0])
@@ -280,9 +279,7 @@ def test_dear_ticks_come_less_often_and_that_is_said_once(
         if len(ticks) == 3 * WINDOW:
             monitor._stopping = True
 
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
     monkeypatch.setattr("time.thread_time", lambda: spent[0])
-    monkeypatch.setattr("select.poll", Poller)
     monitor = make(1.0, tick)
     with warnings_said() as said:
         monitor._watch()
