@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 CONCLUDE_SECONDS: Final = 3.0
 """How long SIGTERM waits for another thread that is closing the same run."""
+FAULT_SECONDS: Final = 60.0
+"""Shortest time between two reports of faults. What waits for a full disk is kept in memory, and a
+report each sample would take the place of the pipeline's own events there."""
 FACTS_SECONDS: Final = 1.0
 """How long the end of a run waits for the facts of its environment."""
 
@@ -70,7 +73,11 @@ class RunObserver:
         self._flush = flush
         self._samples: dict[str, int] = {}
         self._other_cpu_seconds = 0.0
+        self._spent_before: dict[str, tuple[float, int]] = {}
+        self._pipelines: dict[str, None] = {}
+        self._past = (0.0, 0)
         self._shown: tuple[MachineReading, Points] | None = None
+        self._faults_due = 0.0
         self.outcomes: RunOutcomes | None = None
         self._facts_threads: dict[str, threading.Thread] = {}
         self._starting = threading.Lock()
@@ -88,6 +95,8 @@ class RunObserver:
     def run_opened(self, run: LiveRun) -> None:
         """Take the first sample of a run and watch it from now on."""
         self._samples[run.run_id] = 0
+        self._spent_before[run.run_id] = self._spent()
+        self._pipelines[run.name] = None
         with guard.shielded("monitor start"), self._starting:
             self._sensors.start()
             self._monitor.start()
@@ -121,6 +130,7 @@ class RunObserver:
         with guard.shielded("watchdog"):
             self._watchdog.run_closed(run.run_dir)
         self._samples.pop(run.run_id, None)
+        self._spent_before.pop(run.run_id, None)
         if self.outcomes is not None:
             with guard.shielded("instruments"):
                 failed = outcome.status == "failed"
@@ -146,16 +156,22 @@ class RunObserver:
     def cost(self, run: LiveRun) -> SelfCost:
         """Return what the monitor and the capture cost so far."""
         elapsed = run.elapsed()
-        cpu = self._monitor.cpu_seconds + self._sensors.cpu_seconds + self._other_cpu_seconds
-        cpu += run.capture_cpu_seconds
+        cpu_now, missed_now = self._spent()
+        cpu_before, missed_before = self._spent_before.get(run.run_id, (0.0, 0))
+        cpu = max(0.0, cpu_now - cpu_before) + run.capture_cpu_seconds
         return SelfCost(
             cpu_seconds=cpu,
             share_of_run=cpu / elapsed if elapsed > 0 else None,
             samples_taken=self._samples.get(run.run_id, 0),
-            samples_missed=self._monitor.ticks_missed,
+            samples_missed=max(0, missed_now - missed_before),
             interval_seconds=self._monitor.pace.interval,
             longest_sample_seconds=self._monitor.longest_tick_seconds,
         )
+
+    def _spent(self) -> tuple[float, int]:
+        """Return the CPU seconds and the missed samples of this process's telemetry so far."""
+        cpu = self._monitor.cpu_seconds + self._sensors.cpu_seconds + self._other_cpu_seconds
+        return self._past[0] + cpu, self._past[1] + self._monitor.ticks_missed
 
     def readings(self) -> Points:
         """Return the points of the last reading for the instruments, and those of the runs."""
@@ -166,7 +182,7 @@ class RunObserver:
             for step in run.running_steps()
             if step.total is not None or step.done
         ]
-        return self._machine() | run_points((run.name for run in runs), steps)
+        return self._machine() | run_points((run.name for run in runs), steps, self._pipelines)
 
     def _machine(self) -> Points:
         last = self._sensors.last
@@ -196,13 +212,17 @@ class RunObserver:
 
     def stop(self) -> None:
         """Give SIGTERM back and end the thread; where the former fails, somebody must obey it."""
+        self._sensors.rest()
         with guard.shielded("signal handler"):
             self._termination.restore()
         if self._termination.installed:
             return
         self._monitor.stop()
+        self._past = (
+            self._past[0] + self._monitor.cpu_seconds,
+            self._past[1] + self._monitor.ticks_missed,
+        )
         self._monitor = self._new_monitor()
-        self._sensors.rest()
 
     def close(self) -> None:
         """Stop for good, and give all descriptors back."""
@@ -255,7 +275,11 @@ class RunObserver:
             self._console.tick(run.steps.views(), None, run.elapsed())
 
     def _report_faults(self, run: LiveRun) -> None:
+        now = time.monotonic()
+        if now < self._faults_due:
+            return  # guard counts them; the end of the run reports what is left
         for where, message, count in guard.drain():
+            self._faults_due = now + FAULT_SECONDS
             run.record(TelemetryFault(where=where, message=message, count=count, **run.ids()))
 
     def _on_signal(self, signum: int) -> None:

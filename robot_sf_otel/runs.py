@@ -364,7 +364,7 @@ def _ids(fold: RunFold) -> dict[str, Any]:
     return {
         "time_unix_nano": time.time_ns(),
         "trace_id": started.trace_id if started else None,
-        "span_id": started.span_id if started else None,
+        "span_id": fold.sessions.span_id,
     }
 
 

@@ -74,7 +74,7 @@ _NO_LIMIT: Final = "no limit is set, or no cgroup"
 _NO_GROUP: Final = "no cgroup has that controller"
 _NO_GPU: Final = 'no NVIDIA driver, `gpu="off"`, or the device does not tell'
 _NVML: Final = "NVML"
-_GPU: Final = (HW_ID, HW_NAME)
+_GPU: Final = (HW_ID, HW_TYPE, HW_NAME)
 _NO_RUN: Final = "no run, or no step with progress"
 _STEP: Final = (PIPELINE_NAME, TASK_NAME)
 
@@ -326,7 +326,7 @@ INSTRUMENTS: Final = (
         "Power that the GPU draws.",
         _NVML,
         _NO_GPU,
-        (*_GPU, HW_TYPE),
+        _GPU,
     ),
     Instrument(
         "hw.energy",
@@ -336,7 +336,7 @@ INSTRUMENTS: Final = (
         "Energy of the GPU since telemetry began.",
         _NVML,
         _NO_GPU,
-        (*_GPU, HW_TYPE),
+        _GPU,
     ),
     Instrument(
         "hw.temperature",
@@ -346,7 +346,7 @@ INSTRUMENTS: Final = (
         "Temperature of the GPU.",
         _NVML,
         _NO_GPU,
-        (*_GPU, HW_TYPE),
+        _GPU,
     ),
     # -- the run itself
     Instrument(

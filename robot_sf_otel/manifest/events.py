@@ -214,9 +214,13 @@ class RunRecovered(_Event, tag="run_recovered"):
 
 
 class RunResumed(_Event, tag="run_resumed"):
-    """A closed run goes on under a new root span."""
+    """A closed run goes on under a new root span.
+
+    `duration_seconds` is how long it had run until then, without pauses.
+    """
 
     process: str | None = None
+    duration_seconds: float | None = None
 
 
 Event = (

@@ -34,6 +34,7 @@ from robot_sf_otel.manifest.schema import (
     TelemetrySnapshot,
     Usage,
 )
+from robot_sf_otel.manifest.sessions import Sessions
 
 
 @dataclass(slots=True)
@@ -67,7 +68,8 @@ class RunFold:
         self._header: e.RunStarted | None = None
         self._pipeline: str | None = None
         self._scenario: str | None = None
-        self._span_id: str | None = None
+        self.sessions = Sessions()
+        """When the run ran, under which root span, and what closed it."""
         self._executions: dict[str, _Execution] = {}
         self._identities: dict[str, dict[str, Any]] = {}
         self._skips: dict[str, e.StepSkipped] = {}
@@ -82,7 +84,6 @@ class RunFold:
         self._eta = Eta()
         self._faults: dict[str, int] = {}
         self._self_cost: SelfCost | None = None
-        self._end: e.RunFinished | e.RunRecovered | None = None
 
     @property
     def run_id(self) -> str | None:
@@ -97,8 +98,8 @@ class RunFold:
     @property
     def status(self) -> RunStatus:
         """`pending` before the start, `running`, or how it ended."""
-        if self._end is not None:
-            return self._end.status
+        if self.sessions.end is not None:
+            return self.sessions.end.status
         return "running" if self._header else "pending"
 
     def apply(self, event: Event) -> None:  # noqa: C901, PLR0912 - one case an event, nothing else
@@ -140,14 +141,13 @@ class RunFold:
             case e.RunFinished() | e.RunRecovered():
                 self._on_run_end(event)
             case e.RunResumed():
-                self._end = None
-                self._span_id = event.span_id or self._span_id
+                self._on_run_resumed(event)
 
     def _on_run_started(self, event: e.RunStarted) -> None:
         if self._header is not None:
             return
         self._header = event
-        self._span_id = event.span_id
+        self.sessions.start(event)
         self._pipeline = self._pipeline or event.pipeline
         self._scenario = self._scenario or event.scenario_config_path
         self._facts["params"] = {**event.params, **self._facts["params"]}
@@ -164,8 +164,8 @@ class RunFold:
     def _take_root_span(self, event: e.PlanChanged | e.RunFinished | e.RunRecovered) -> None:
         """Learn the root span from a later event where the start did not know it yet."""
         header = self._header
-        if self._span_id is None and header is not None and header.span_id is None:
-            self._span_id = event.span_id
+        if self.sessions.span_id is None and header is not None and header.span_id is None:
+            self.sessions.span_id = event.span_id
 
     def _on_step_started(self, event: e.StepStarted) -> None:
         if event.process is not None and event.identity:
@@ -224,16 +224,25 @@ class RunFold:
                 self._close(run, event.time_unix_nano, "failed", event.reason)
 
     def _on_run_end(self, event: e.RunFinished | e.RunRecovered) -> None:
-        if self._end is not None:
+        if self.sessions.end is not None:
             return
-        self._end = event
+        self.sessions.end = event
         self._take_root_span(event)
         if isinstance(event, e.RunFinished):
             self._self_cost = event.self_cost
         status: StepStatus = "cancelled" if event.status == "cancelled" else "failed"
+        self._close_running(event.time_unix_nano, status, event.reason)
+
+    def _on_run_resumed(self, event: e.RunResumed) -> None:
+        if self.sessions.end is None:  # the line that told of it is damaged
+            self._close_running(event.time_unix_nano, "failed", None)
+        self.sessions.resume(event)
+        self._self_cost = None
+
+    def _close_running(self, now_ns: int, status: StepStatus, reason: str | None) -> None:
         for run in self._executions.values():
             if run.status == "running":
-                self._close(run, event.time_unix_nano, status, event.reason)
+                self._close(run, now_ns, status, reason)
 
     @staticmethod
     def _close(run: _Execution, now_ns: int, status: StepStatus, reason: str | None) -> None:
@@ -355,9 +364,9 @@ class RunFold:
             raise ValueError(msg)
         plan = self.plan
         steps = self._entries(plan)
-        end = self._end
+        end = self.sessions.end
         finished = end is not None and self.status in TERMINAL_RUN
-        duration = self._duration()
+        duration = self.sessions.duration()
         cost = self._self_cost or self_cost or SelfCost()
         cost.faults = [
             text if count == 1 else f"{text} ({count} times)"
@@ -366,7 +375,7 @@ class RunFold:
         return PipelineRunRecord(
             run_id=header.run_id,
             trace_id=header.trace_id,
-            span_id=self._span_id,
+            span_id=self.sessions.span_id,
             pipeline=self._pipeline or header.pipeline,
             created_at=rfc3339(header.time_unix_nano),
             completed_at=rfc3339(end.time_unix_nano) if end is not None and finished else None,
@@ -395,14 +404,6 @@ class RunFold:
             telemetry=telemetry or {},
             self_cost=cost,
         )
-
-    def _duration(self) -> float | None:
-        end = self._end
-        if end is None or self._header is None:
-            return None
-        if end.duration_seconds is not None:
-            return end.duration_seconds
-        return max(0.0, (end.time_unix_nano - self._header.time_unix_nano) / NANOSECONDS)
 
     def _entries(self, plan: Plan) -> list[StepExecutionEntry]:
         """Executions and skips in the order in which they came, then what was not reached."""
@@ -471,7 +472,7 @@ class RunFold:
         last = max(ended, key=lambda run: run.ended_ns or 0, default=None)
         timed = [run for run in top if run.duration and run.progress.done > 0]
         seconds = sum(run.duration or 0.0 for run in timed)
-        done = sum(run.progress.done for run in timed)
+        done = _units(timed)
         return RunSummary(
             total_duration_seconds=duration,
             steps_completed=len({run.step_id for run in ended}),
@@ -482,3 +483,17 @@ class RunFold:
             running_steps=[entry.step_id for entry in steps if entry.status == "running"],
             custom=self._facts["summary"],
         )
+
+
+def _units(executions: list[_Execution]) -> float:
+    """Return the units of progress that were done in executions.
+
+    A further attempt may begin where the one before it was: only its rate tells what it did itself.
+    """
+    seen: set[str] = set()
+    units = 0.0
+    for run in executions:
+        rate = run.progress.rate if run.step_id in seen else None
+        units += run.progress.done if rate is None else rate * (run.duration or 0.0)
+        seen.add(run.step_id)
+    return units

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 UNKNOWN: Final = "--"
@@ -178,6 +178,24 @@ TELEMETRY_FIELDS: Final[dict[str, tuple[str, Callable[[float | None], str]]]] = 
 
 PROGRESS_FIELDS: Final = frozenset({"progress_done", "progress_total"})
 """Telemetry fields whose statistics over a run say nothing."""
+
+
+_NOT_MISSED: Final = frozenset({"steps_per_sec", "fps", "memory_limit_mb", "cpu_throttled_percent"})
+"""Fields that are absent on a machine where nothing is missing: no progress, no limit, no quota."""
+
+
+def unavailable(known: Collection[str]) -> str | None:
+    """Return which readings a run does not have, in a line; None if none is missing.
+
+    Args:
+        known: The names of the fields that it has.
+    """
+    missing = [
+        label
+        for name, (label, _) in TELEMETRY_FIELDS.items()
+        if name not in known and name not in _NOT_MISSED
+    ]
+    return f"Unavailable: {', '.join(missing)}." if missing else None
 
 
 def telemetry_label(name: str) -> str:

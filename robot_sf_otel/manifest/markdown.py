@@ -24,6 +24,7 @@ from robot_sf_otel.manifest.formats import (
     size,
     telemetry_label,
     telemetry_value,
+    unavailable,
 )
 from robot_sf_otel.manifest.markdown_text import (
     Links,
@@ -295,7 +296,8 @@ def _telemetry(record: PipelineRunRecord) -> list[str]:
     if not rows:
         return ["## Telemetry", "", "unavailable", ""] if record.status != "pending" else []
     head = ["Reading", "Mean:", "95th percentile:", "Maximum:", "Samples:"]
-    return ["## Telemetry", "", *table(head, rows)]
+    missing = unavailable(record.telemetry)
+    return ["## Telemetry", "", *table(head, rows), *([missing, ""] if missing else [])]
 
 
 def _artifacts(record: PipelineRunRecord, links: Links) -> list[str]:

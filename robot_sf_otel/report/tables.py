@@ -18,6 +18,7 @@ from robot_sf_otel.manifest.formats import (
     rate,
     telemetry_label,
     telemetry_value,
+    unavailable,
 )
 from robot_sf_otel.manifest.outline import outline
 from robot_sf_otel.manifest.usage import CPU_AND_MEMORY, columns
@@ -266,3 +267,6 @@ def add_telemetry(page: Page, record: PipelineRunRecord) -> None:
         if name not in PROGRESS_FIELDS
     ]
     page.table(["READING", "MEAN:", "95TH PERCENTILE:", "MAXIMUM:"], rows, wrap=0)
+    missing = unavailable(record.telemetry)
+    if missing:
+        page.line(missing, "dim")

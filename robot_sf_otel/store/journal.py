@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from robot_sf_otel import guard
 from robot_sf_otel.manifest.codec import encode_event
 from robot_sf_otel.manifest.events import RunFinished, RunRecovered
 from robot_sf_otel.store.appending import AppendingFile, JournalStats
@@ -35,6 +36,10 @@ RETRY_SECONDS: Final = 1.0
 """Time between two attempts to write what could not be written."""
 LOCK_SECONDS: Final = 5.0
 """Longest wait of `close` for a sync in the background."""
+SPACE_TRIES: Final = 10
+"""How often `close` looks whether a full disk has room again, for the end of the record."""
+SPACE_SECONDS: Final = 0.1
+"""Time between two such looks."""
 PENDING_LIMIT: Final = 20_000
 """Appends kept in memory while nothing can be written; the newest beyond that are dropped."""
 
@@ -65,6 +70,7 @@ class JournalWriter:
         on_fault: Told once when writing begins to fail, and again when it fails otherwise.
         pending_limit: Appends kept in memory while nothing can be written.
         clock: Monotonic seconds.
+        wait: Sleeps for some seconds; between the looks of `close` at a full disk.
     """
 
     def __init__(
@@ -74,11 +80,13 @@ class JournalWriter:
         on_fault: OnFault,
         pending_limit: int = PENDING_LIMIT,
         clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], object] = time.sleep,
     ) -> None:
         self.path = path
         self._on_fault = on_fault
         self._limit = pending_limit
         self._clock = clock
+        self._wait = wait
         self._lock = threading.RLock()
         self._file_in_use = threading.Lock()
         self._queue: deque[_Batch] = deque()
@@ -155,15 +163,22 @@ class JournalWriter:
             self._sync_written()
 
     def close(self) -> None:
-        """Write and sync what is left and close the file; later events are dropped."""
+        """Write and sync what is left and close the file; later events are dropped.
+
+        A full disk is given a second to have room again: it is the last chance of what waits.
+        """
         if self._closed:
             return
-        if self._queue:
-            self._drain(None, force=True)
+        self._write_rest()
         self._sync_written(full=True)
         self._closed = True
-        for batch in list(self._queue):
-            self._dropped += batch.lines
+        left = sum(batch.lines for batch in list(self._queue))
+        self._dropped += left
+        if left and self._bytes_written:
+            guard.warn(
+                f"the end of the record is lost: the last {left} events could not be written to "
+                f"{self.path} ({self._failing})"
+            )
         if self._file_in_use.acquire(timeout=LOCK_SECONDS):
             self._file.close()
             self._file_in_use.release()
@@ -174,6 +189,14 @@ class JournalWriter:
         self._lock, self._file_in_use = threading.RLock(), threading.Lock()
         self._queue = deque()
         self._file.close()
+
+    def _write_rest(self) -> None:
+        for tries in range(1 + SPACE_TRIES):
+            if not self._queue or (tries and self._failing not in {"ENOSPC", "EDQUOT"}):
+                return
+            if tries:
+                self._wait(SPACE_SECONDS)
+            self._drain(None, force=True)
 
     def _drain(self, batch: _Batch | None, *, force: bool = False) -> None:
         while True:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from robot_sf_otel.manifest.codec import decode_document
-from robot_sf_otel.manifest.events import NANOSECONDS, Event, RunRecovered
+from robot_sf_otel.manifest.events import Event, RunRecovered
 from robot_sf_otel.manifest.fold import RunFold
 from robot_sf_otel.manifest.schema import SCHEMA_VERSION, TERMINAL_RUN, PipelineRunRecord
 from robot_sf_otel.store.journal import JournalTail, iter_raw, read_event
@@ -164,11 +164,11 @@ def closing_event(
     return RunRecovered(
         time_unix_nano=ended,
         trace_id=started.trace_id if started else None,
-        span_id=started.span_id if started else None,
+        span_id=fold.sessions.span_id,
         status="failed",
         result="error",
         reason=reason,
-        duration_seconds=(ended - started.time_unix_nano) / NANOSECONDS if started else None,
+        duration_seconds=fold.sessions.ran_until(ended),
     )
 
 
@@ -198,10 +198,12 @@ def load_run(run_dir: Path, *, telemetry: bool = True) -> LoadedRun:
     state = None
     if fold.status not in TERMINAL_RUN:
         state = owner_state(run_dir, time.time())
+        if state == "dead":  # it may have written its end after that was read
+            fold, problems = fold_run(run_dir)
         sample = last_snapshot(RunPaths(run_dir).telemetry)
         if sample is not None:
             fold.take_progress(sample)
-    if state == "dead":
+    if state == "dead" and fold.status not in TERMINAL_RUN:
         fold.apply(closing_event(run_dir, fold))
         problems.append("the run was not closed; it is shown as failed")
     figures = _figures(run_dir, written, alive=state == "alive", exact=telemetry)

@@ -31,7 +31,7 @@ from robot_sf_otel.store.layout import RunPaths
 from robot_sf_otel.store.legacy import read_old_run
 from robot_sf_otel.store.lines import last_lines
 from robot_sf_otel.store.lock import HEARTBEAT_SECONDS, is_locked, owner_state, read_owner
-from robot_sf_otel.store.reader import closing_event, fold_run, load_run
+from robot_sf_otel.store.reader import closing_event, fold_run, last_sign_ns, load_run
 from robot_sf_otel.store.telemetry import last_snapshot
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def recover_runs(
         dry_run: Whether to write nothing.
     """
     for run_dir in run_dirs:
-        if has_ended(run_dir):
+        if has_ended(run_dir) and not _is_behind(run_dir):
             continue
         outcome = recover_run(run_dir, now_ns, dry_run=dry_run)
         ended = outcome.action == "left" and outcome.status in TERMINAL_RUN
@@ -119,7 +119,8 @@ def close_dead_run(
 ) -> Outcome:
     """Write the closing event of a run whose process is gone, and its derived files.
 
-    Of several that try at once one writes; a terminal status is never overwritten.
+    A run that was killed between its end and its derived files gets these alone. Of
+    several that try at once one writes; a terminal status is never overwritten.
 
     Args:
         run_dir: The run's directory.
@@ -136,8 +137,15 @@ def close_dead_run(
     with _alone(run_dir):
         fold, _ = fold_run(run_dir)
         left = _why_left(run_dir, fold, owner, now_ns / 1e9)
+        if left is None and owner is None:
+            # It may have written its end after that was read, and before it was found to be gone.
+            fold, _ = fold_run(run_dir)
+            left = _why_left(run_dir, fold, owner, now_ns / 1e9)
         status = fold.status
         if left is not None:
+            gone = owner is not None or owner_state(run_dir, now_ns / 1e9) == "dead"
+            if gone and not dry_run and status in TERMINAL_RUN and _is_behind(run_dir):
+                _derive(run_dir)  # a process that lives does so itself
             return Outcome(
                 run_id=_name(run_dir, fold),
                 run_dir=run_dir,
@@ -146,6 +154,8 @@ def close_dead_run(
                 reason=left,
             )
         sample = last_snapshot(RunPaths(run_dir).telemetry)
+        if ended_ns is None:  # after the last sign of life, which may be a child's end of a step
+            ended_ns = last_sign_ns(run_dir, fold) + 1
         end = closing_event(run_dir, fold, ended_ns=ended_ns, cause=cause)
         end.reason = f"{end.reason}{_memory(sample)}"
         if not dry_run:
@@ -190,7 +200,7 @@ def lost_workers(
             WorkerLost(
                 time_unix_nano=now_ns,
                 trace_id=started.trace_id if started else None,
-                span_id=started.span_id if started else None,
+                span_id=fold.sessions.span_id,
                 process=process,
                 reason=f"its process (pid {identity.pid} on {identity.host}) was killed or lost",
             )
@@ -304,6 +314,31 @@ def _write(journal: Path, events: list[Event]) -> None:
     writer.close()
     if writer.stats.events_dropped:
         raise failures[-1] if failures else OSError(f"{journal} cannot be written")
+
+
+def _is_behind(run_dir: Path) -> bool:
+    """Return whether a derived file of a run that has ended is missing, or does not tell of it."""
+    paths = RunPaths(run_dir)
+    try:
+        ended = paths.journal.stat().st_mtime_ns
+        derived = min(path.stat().st_mtime_ns for path in (paths.record, paths.markdown))
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    # File times advance in steps of some milliseconds.
+    return derived < ended or (derived == ended and not _tells_of_the_end(paths.record))
+
+
+class _Written(msgspec.Struct):
+    status: str
+
+
+def _tells_of_the_end(record: Path) -> bool:
+    try:
+        return msgspec.json.decode(record.read_bytes(), type=_Written).status in TERMINAL_RUN
+    except (OSError, msgspec.DecodeError, RecursionError):
+        return False
 
 
 def _derive(run_dir: Path) -> None:

@@ -56,6 +56,9 @@ def _load() -> ModuleType:
     return nvml.load()
 
 
+_UNREAD: Final = GpuReading(notes=("gpu: the driver is being loaded",))
+
+
 def _own_pid() -> Collection[int]:
     return (os.getpid(),)
 
@@ -90,7 +93,7 @@ class GpuSensor:
         self._interval, self._pids, self._load, self._environ = interval, pids, load, environ
         self._period = self._delay = min(interval, PASS_SECONDS)
         self._stale_seconds = max(3 * interval, 3.0)
-        self._published = _Published(GpuReading(), 0.0, 0.0, None, 0.0, None, 0.0)
+        self._published = _Published(_UNREAD, 0.0, 0.0, None, 0.0, None, 0.0)
         self._due = math.inf
         """When the next pass should begin; only while there should be one."""
         self._before = 0.0

@@ -45,9 +45,9 @@ class Pace:
         self._costs.clear()
         before = self.interval
         if needed > self.interval or needed < self.interval * _EASED:
-            bounded = min(max(needed, self.wanted), max(LONGEST, self.wanted))
             # In tenths, so that people can read it.
-            self.interval = max(self.wanted, math.ceil(round(bounded * 10, 6)) / 10)
+            longer = math.ceil(round(min(needed, LONGEST) * 10, 6)) / 10
+            self.interval = self.wanted if needed <= self.wanted else max(self.wanted, longer)
         return self.interval != before
 
     def note(self) -> str | None:

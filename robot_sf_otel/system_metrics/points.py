@@ -85,30 +85,33 @@ def _gpu_points(devices: Iterable[DeviceReading]) -> Points:
             points.setdefault(reading, []).append(Point(value, attributes))
 
     for device in devices:
-        which = {semconv.HW_ID: device.uuid or f"gpu{device.index}"}
+        which = {semconv.HW_ID: device.uuid or f"gpu{device.index}", semconv.HW_TYPE: "gpu"}
         if device.name is not None:
             which[semconv.HW_NAME] = device.name
-        typed = {**which, semconv.HW_TYPE: "gpu"}
         used, total = device.mem_used_bytes, device.mem_total_bytes
+        share = used / total if used is not None and total else None
         add("tree_gpu_memory", device.run_mem_used_bytes, which)
         add("gpu_utilization", _share(device.util_percent), {**which, semconv.GPU_TASK: "general"})
         add("gpu_memory", used, which)
         add("gpu_memory_limit", total, which)
-        add("gpu_memory_utilization", used / total if used is not None and total else None, which)
-        add("gpu_power", device.power_w, typed)
-        add("gpu_energy", device.energy_joules, typed)
-        add("gpu_temperature", device.temperature_c, typed)
+        add("gpu_memory_utilization", share, which)
+        add("gpu_power", device.power_w, which)
+        add("gpu_energy", device.energy_joules, which)
+        add("gpu_temperature", device.temperature_c, which)
     return points
 
 
-def run_points(pipelines: Iterable[str], steps: Iterable[StepProgress]) -> Points:
+def run_points(
+    pipelines: Iterable[str], steps: Iterable[StepProgress], ended: Iterable[str] = ()
+) -> Points:
     """Return the points of the open runs and of their running steps.
 
     Args:
         pipelines: The pipeline of each run that is open.
         steps: The running steps; the last one of a name counts where several run.
+        ended: Pipelines whose runs have ended: 0 are open, unless others of them are.
     """
-    active: dict[str, int] = {}
+    active = dict.fromkeys(ended, 0)
     for pipeline in pipelines:
         active[pipeline] = active.get(pipeline, 0) + 1
     named = {(step.pipeline, step.step): step for step in steps}

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from robot_sf_otel.system_metrics.process_tree import TreeReading
 
 MIB: Final = 1024 * 1024
+SHORTEST: Final = 0.05
+"""Seconds between two readings below which a rate says nothing: ticks of CPU time are 10 ms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +57,7 @@ class MachineReading:
 
 def cpu_cores(before: MachineReading, now: MachineReading) -> float | None:
     """Return how many CPUs the process tree kept busy between two readings."""
-    seconds = now.monotonic - before.monotonic
-    return _rate(before.tree.cpu_seconds, now.tree.cpu_seconds, seconds)
+    return _rate(before.tree.cpu_seconds, now.tree.cpu_seconds, _seconds(before, now))
 
 
 def cpu_share(before: MachineReading, now: MachineReading) -> float | None:
@@ -82,7 +83,7 @@ def snapshot(before: MachineReading, now: MachineReading, timestamp_ms: int) -> 
         now: The reading of the sample.
         timestamp_ms: Unix time in milliseconds.
     """
-    seconds = now.monotonic - before.monotonic
+    seconds = _seconds(before, now)
     tree, host, gpu = now.tree, now.host, now.gpu
     return TelemetrySnapshot(
         timestamp_ms=timestamp_ms,
@@ -125,6 +126,12 @@ def _gpu(device: DeviceReading) -> GpuSample:
         energy_joules=_rounded(device.energy_joules),
         throttle_reasons=list(device.throttle_reasons),
     )
+
+
+def _seconds(before: MachineReading, now: MachineReading) -> float:
+    """Return the time between two readings, 0 if it is too short for a rate."""
+    seconds = now.monotonic - before.monotonic
+    return seconds if seconds >= SHORTEST else 0.0
 
 
 def _rate(before: float | None, now: float | None, by: float) -> float | None:

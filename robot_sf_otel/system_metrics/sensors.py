@@ -12,7 +12,7 @@ from robot_sf_otel.system_metrics.cgroup import CgroupSensor
 from robot_sf_otel.system_metrics.gpu import GpuReading, GpuSensor
 from robot_sf_otel.system_metrics.host import HostSensor, disk_free_bytes, usable_cpus
 from robot_sf_otel.system_metrics.process_tree import ProcessTree
-from robot_sf_otel.system_metrics.reading import MachineReading, snapshot
+from robot_sf_otel.system_metrics.reading import SHORTEST, MachineReading, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,9 +48,7 @@ class SystemSensors:
         self._tree = ProcessTree()
         self._host = HostSensor()
         self._cgroup = CgroupSensor()
-        self._interval = interval
-        self._gpu = self._gpu_sensor() if gpu else None
-        self._rested_cpu_seconds = 0.0
+        self._gpu = GpuSensor(interval=interval, pids=self._tree.pids) if gpu else None
         self._last_counters: Counters | None = None
         self._lock = threading.Lock()
         self.last: tuple[MachineReading, MachineReading] | None = None
@@ -62,21 +60,14 @@ class SystemSensors:
             self._gpu.start()
 
     def rest(self) -> None:
-        """End what `start` began: no run is open. It may be started again."""
-        if self._gpu is not None:
-            self._gpu.close()
-            self._rested_cpu_seconds += self._gpu.cpu_seconds
-            self._gpu = self._gpu_sensor()
-        self._last_counters = None  # those of the GPUs begin at 0 again
-
-    def _gpu_sensor(self) -> GpuSensor:
-        return GpuSensor(interval=self._interval, pids=self._tree.pids)
+        """Forget the last reading: no run is open, and the next one's rates begin with it."""
+        with self._lock:
+            self.last = None
 
     @property
     def cpu_seconds(self) -> float:
         """What the GPU thread has cost so far, in seconds of CPU time."""
-        now = 0.0 if self._gpu is None else self._gpu.cpu_seconds
-        return self._rested_cpu_seconds + now
+        return 0.0 if self._gpu is None else self._gpu.cpu_seconds
 
     def open_bill(self) -> StepBill:
         """Return the bill of a step that starts now.
@@ -114,7 +105,9 @@ class SystemSensors:
         """
         with self._lock:
             now = self._read()
-            before = now if self.last is None else self.last[1]
+            older, before = self.last or (now, now)
+            if now.monotonic - before.monotonic < SHORTEST:  # the last sample of a run, say
+                before = older
             self.last = before, now
             return snapshot(before, now, self._now_ms())
 

@@ -134,9 +134,10 @@ def stat_of(pid: int) -> bytes:
 
 
 def is_closed(run_dir: str) -> bool:
-    """Return whether the journal's last line ends the run, or there is no journal at all.
+    """Return whether the run was ended and derived, or there is no journal at all.
 
-    A cheap look, for the many runs that end as they should; False only means "look closer".
+    A cheap look, for the many runs that end as they should: the journal's last line, and the times
+    of the files. False only means "look closer".
     """
     try:
         fd = os.open(f"{run_dir}/manifest.jsonl", os.O_RDONLY)
@@ -149,7 +150,20 @@ def is_closed(run_dir: str) -> bool:
     finally:
         os.close(fd)
     last = tail[tail.rfind(b"\n", 0, -1) + 1 :]
-    return last.endswith(b"\n") and any(event in last for event in _CLOSING)
+    ended = last.endswith(b"\n") and any(event in last for event in _CLOSING)
+    return ended and _is_derived(run_dir)
+
+
+def _is_derived(run_dir: str) -> bool:
+    """Return whether the derived files were surely written after the journal."""
+    try:
+        ended, *written = (
+            os.stat(f"{run_dir}/{name}").st_mtime_ns  # noqa: PTH116 - nor is pathlib
+            for name in ("manifest.jsonl", "manifest.json", "manifest.md")
+        )
+    except OSError:
+        return False
+    return min(written) > ended
 
 
 if __name__ == "__main__":

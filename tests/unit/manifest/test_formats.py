@@ -138,3 +138,13 @@ def test_an_unknown_telemetry_field_keeps_its_name() -> None:
     assert formats.telemetry_value("new_field", 2.5) == "2.50"
     assert formats.telemetry_value("disk_read_mb_s", 1.5) == "1.50 MiB/s"
     assert formats.telemetry_value("disk_read_mb_s", None) == "--"
+
+
+def test_what_a_run_does_not_have_is_named() -> None:
+    everything = set(formats.TELEMETRY_FIELDS)
+    assert formats.unavailable(everything) is None
+    assert formats.unavailable(everything - {"memory_limit_mb", "fps"}) is None, "no limit, no fps"
+    assert (
+        formats.unavailable(everything - {"gpu_util_percent", "gpu_mem_used_mb"})
+        == "Unavailable: GPU utilization, GPU memory."
+    )

@@ -17,6 +17,7 @@ from robot_sf_otel.manifest import events as e
 from robot_sf_otel.store import appending, journal, lines
 from robot_sf_otel.store.appending import AppendingFile
 from robot_sf_otel.store.journal import JournalTail, JournalWriter, iter_events, iter_raw
+from tests.unit.warned import warnings_said
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -231,6 +232,61 @@ def test_what_close_cannot_write_is_counted_as_dropped(tmp_path: Path, faults: F
     writer.close()
     writer.append(event())
     assert writer.stats.events_dropped == 3
+
+
+def test_close_waits_for_a_full_disk_to_have_room_again(
+    path: Path, faults: Faults, clock: Clock, disk: Disk
+) -> None:
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            disk.room = None
+
+    writer = JournalWriter(path, on_fault=faults, clock=clock, wait=wait)
+    writer.append(event("a"))
+    disk.room = 0
+    writer.append(event("b"))
+    writer.close()
+    assert names(path) == ["a", "b"]
+    assert waited == [journal.SPACE_SECONDS] * 3
+    assert writer.stats.events_dropped == 0
+
+
+def test_close_gives_a_disk_that_stays_full_up_and_says_what_is_lost(
+    path: Path, faults: Faults, clock: Clock, disk: Disk
+) -> None:
+    waited: list[float] = []
+    writer = JournalWriter(path, on_fault=faults, clock=clock, wait=waited.append)
+    writer.append(event("a"))
+    disk.room = 0
+    writer.append(event("b"), event("c"))
+    with warnings_said() as said:
+        writer.close()
+    assert len(waited) == journal.SPACE_TRIES
+    assert writer.stats.events_dropped == 2
+    (line,) = said
+    assert "the last 2 events could not be written" in line
+    assert "ENOSPC" in line
+
+
+def test_close_does_not_wait_for_what_does_not_come_back(
+    path: Path, faults: Faults, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    writer = JournalWriter(path, on_fault=faults, clock=clock, wait=waited.append)
+    writer.append(event("a"))
+
+    def broken(fd: int, data: bytes) -> int:
+        raise OSError(errno.EIO, "bad sector")
+
+    monkeypatch.setattr(os, "write", broken)
+    writer.append(event("b"))
+    with warnings_said():
+        writer.close()
+    assert waited == []
+    assert writer.stats.events_dropped == 1
 
 
 @pytest.mark.parametrize("room", range(1, 2 * len(GOOD)))

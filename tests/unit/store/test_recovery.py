@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robot_sf_otel.manifest import events as e
-from robot_sf_otel.manifest.codec import decode_document
+from robot_sf_otel.manifest.codec import decode_document, encode_event
 from robot_sf_otel.manifest.fold import RunFold
 from robot_sf_otel.manifest.schema import PipelineRunRecord, StepSample, TelemetrySnapshot
 from robot_sf_otel.store import recovery
@@ -90,10 +90,100 @@ def test_dead_run_is_closed_and_its_running_steps_with_it(run_dir: Path) -> None
     assert record == load_run(run_dir).record
 
 
-def test_end_that_nobody_saw_is_the_last_sign_of_life(run_dir: Path) -> None:
+def ended(root: Path, owner: ProcessIdentity = DEAD) -> Path:
+    """A run whose process was killed after the end was in the journal: nothing is derived."""
+    return write(sample_runs.healthy(), root, owner)
+
+
+def test_end_that_is_written_while_somebody_looks_is_no_death(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = e.RunFinished(time_unix_nano=now(), status="completed", result="success")
+
+    def ends(folder: Path, seconds: float) -> str:
+        with (folder / "manifest.jsonl").open("ab") as journal:
+            journal.write(encode_event(end))
+        return "dead"
+
+    monkeypatch.setattr(recovery, "owner_state", ends)
+    outcome = close_dead_run(run_dir, now())
+    assert (outcome.action, outcome.status) == ("left", "completed")
+    assert not [event for event in raw(run_dir) if event["event"] == "run_recovered"]
+
+
+@pytest.mark.parametrize("stale", [b"", b"{", b'{"status": "running"}'])
+def test_run_that_ended_is_derived_where_its_process_was_killed_before_it_could(
+    tmp_path: Path, stale: bytes
+) -> None:
+    run_dir = ended(tmp_path)
+    if stale:
+        written = (run_dir / "manifest.jsonl").stat().st_mtime_ns
+        for name in ("manifest.json", "manifest.md"):  # of the same moment as the end
+            (run_dir / name).write_bytes(stale)
+            os.utime(run_dir / name, ns=(written, written))
+    before = raw(run_dir)
+    assert list(recover_runs([run_dir], now())) == []
+    assert raw(run_dir) == before
+    assert manifest(run_dir) == load_run(run_dir).record
+    assert manifest(run_dir).status == "completed"
+    assert (run_dir / "manifest.md").exists()
+
+
+def test_watchdog_that_saw_the_end_derives_too(tmp_path: Path) -> None:
+    run_dir = ended(tmp_path)
+    outcome = close_dead_run(run_dir, now(), owner=DEAD, ended_ns=now())
+    assert (outcome.action, outcome.status) == ("left", "completed")
+    assert manifest(run_dir).status == "completed"
+
+
+def test_living_process_derives_the_end_of_its_run_itself(tmp_path: Path) -> None:
+    run_dir = ended(tmp_path, ME)
+    close_dead_run(run_dir, now())
+    assert not (run_dir / "manifest.json").exists()
+
+
+def test_derived_files_of_a_run_that_has_ended_are_written_once(tmp_path: Path) -> None:
+    run_dir = ended(tmp_path)
+    close_dead_run(run_dir, now())
+    first = (run_dir / "manifest.json").stat()
+    close_dead_run(run_dir, now())
+    assert (run_dir / "manifest.json").stat() == first
+
+
+def test_dry_run_derives_nothing(tmp_path: Path) -> None:
+    run_dir = ended(tmp_path)
+    assert list(recover_runs([run_dir], now(), dry_run=True)) == []
+    assert not (run_dir / "manifest.json").exists()
+
+
+def test_end_that_nobody_saw_follows_the_last_sign_of_life(run_dir: Path) -> None:
     signs = [event["time_unix_nano"] for event in raw(run_dir)]
     close_dead_run(run_dir, now())
-    assert raw(run_dir)[-1]["time_unix_nano"] == max(signs)
+    assert raw(run_dir)[-1]["time_unix_nano"] == max(signs) + 1
+
+
+@pytest.mark.parametrize(("last", "status"), [("started", "failed"), ("finished", "completed")])
+def test_last_sign_of_life_of_a_child_comes_before_the_end(
+    run_dir: Path, last: str, status: str
+) -> None:
+    begun = max(event["time_unix_nano"] for event in raw(run_dir)) + sample_runs.SECOND
+    ids: dict[str, Any] = {"span_id": "c" * 16}
+    events: list[e.Event] = [e.StepStarted(time_unix_nano=begun, step_id="rollout", **ids)]
+    if last == "finished":
+        ending = e.StepFinished(
+            time_unix_nano=begun + 1,
+            status="completed",
+            result="success",
+            duration_seconds=1,
+            **ids,
+        )
+        events.append(ending)
+    (run_dir / "workers").mkdir()
+    (run_dir / "workers" / "host-1-abcdef.jsonl").write_bytes(b"".join(map(encode_event, events)))
+    close_dead_run(run_dir, now())
+    rollout = next(step for step in manifest(run_dir).steps if step.step_id == "rollout")
+    assert rollout.status == status
+    assert manifest(run_dir).summary.running_steps == []
 
 
 def test_end_that_was_seen_has_its_time_and_its_cause(run_dir: Path) -> None:

@@ -67,7 +67,7 @@ def sliced() -> FakeDevice:
 def test_before_the_first_pass_nothing_is_known_and_nothing_is_wrong() -> None:
     b = bench()
 
-    assert b.sensor.read() == GpuReading()
+    assert b.sensor.read() == GpuReading(notes=("gpu: the driver is being loaded",))
     assert b.sensor.counters() == GpuCounters(None, None, None)
     assert not b.nvml.calls
 
@@ -529,6 +529,7 @@ def test_pids_that_cannot_be_had_cost_the_attribution_alone() -> None:
         raise RuntimeError
 
     b.sensor._session._pids = fail
+    guard.drain()
     b.at(0.0)
 
     assert b.sensor.read().devices == (replace(BUSY, run_mem_used_bytes=None),)
@@ -588,7 +589,7 @@ def test_without_a_thread_nothing_is_read_and_nothing_raises(
     b.sensor.start()
     b.clock.now = 1_000.0
 
-    assert b.sensor.read() == GpuReading()
+    assert b.sensor.read() == GpuReading(notes=("gpu: the driver is being loaded",))
     assert [where for where, _, _ in guard.drain()] == ["gpu"]
 
 

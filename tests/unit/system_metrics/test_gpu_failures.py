@@ -488,7 +488,7 @@ def test_a_start_that_hangs_holds_up_nobody(
     hang = hung(b, call, 0)
     thread = b.sensor._thread
 
-    assert b.sensor.read() == GpuReading()
+    assert b.sensor.read() == GpuReading(notes=("gpu: the driver is being loaded",))
     b.clock.now = 16.0
     assert b.sensor.read().notes == ("gpu: NVML has not answered for more than 15 s",)
     assert b.sensor.counters() == GpuCounters(None, None, None)

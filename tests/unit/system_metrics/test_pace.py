@@ -23,6 +23,13 @@ def test_cheap_samples_come_as_often_as_asked_for() -> None:
     assert pace.note() is None
 
 
+@pytest.mark.parametrize("interval", [0.15, 0.25, 0.33, 1.25])
+def test_interval_of_cheap_samples_is_not_rounded(interval: float) -> None:
+    pace = Pace(interval)
+    assert after(pace, 0.0001, 0.001) == interval
+    assert pace.note() is None
+
+
 def test_interval_is_lengthened_until_telemetry_takes_a_hundredth_of_a_core() -> None:
     pace = Pace(1.0)
     assert after(pace, 0.024) == pytest.approx(2.4)

@@ -51,11 +51,10 @@ def test_gpus_are_told_apart_by_their_uuid_and_else_by_their_index() -> None:
     devices = (DEVICE, replace(DEVICE, index=1, uuid=None, name=None, util_percent=None))
     now = replace(AFTER, gpu=GpuReading(devices=devices))
     points = machine_points(EVERYTHING, now)
-    assert points["gpu_utilization"] == [
-        Point(0.75, {"hw.id": "GPU-a", "hw.name": "NVIDIA H100", "hw.gpu.task": "general"})
-    ]
+    first = {"hw.id": "GPU-a", "hw.type": "gpu", "hw.name": "NVIDIA H100"}
+    assert points["gpu_utilization"] == [Point(0.75, {**first, "hw.gpu.task": "general"})]
     assert points["gpu_power"] == [
-        Point(350.5, {"hw.id": "GPU-a", "hw.name": "NVIDIA H100", "hw.type": "gpu"}),
+        Point(350.5, first),
         Point(350.5, {"hw.id": "gpu1", "hw.type": "gpu"}),
     ]
     assert [point.value for point in points["gpu_memory_utilization"]] == [0.25, 0.25]
@@ -67,6 +66,11 @@ def test_runs_of_one_pipeline_are_counted_together() -> None:
         (point.attributes["cicd.pipeline.name"], point.value) for point in points["active_runs"]
     ]
     assert which == [("a", 2), ("b", 1)]
+
+
+def test_pipeline_without_an_open_run_has_0_of_them() -> None:
+    points = run_points(["a"], [], ended=["a", "b"])
+    assert [point.value for point in points["active_runs"]] == [1, 0]
 
 
 def test_last_of_several_steps_of_one_name_is_shown() -> None:

@@ -293,3 +293,18 @@ def test_counters_of_a_huge_tree_are_read_for_a_hundredth_of_the_time(processes:
     for _ in range(10):
         tree.counters_now()
     assert processes.reads - before == 10
+
+
+def test_counters_that_are_not_read_again_are_carried_on_by_what_this_process_used(
+    processes: MadeUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = 2.0
+    monkeypatch.setattr(process_tree, "_own_cpu_seconds", lambda: own)
+    processes.now = {os.getpid(): ProcessReading(1, 2.0, 1.0, 10, 20, 1000, 4)}
+    tree = ProcessTree(os.getpid(), processes=processes)
+    tree.read()
+    with tree._lock:  # a sample takes long
+        own = 2.5
+        counters = tree.counters_now()
+    assert counters is not None
+    assert counters.cpu_seconds == 3.5

@@ -160,12 +160,28 @@ def test_gpu_thread_is_started_and_its_cost_is_known(machine: Machine) -> None:
     assert (machine.gpu.started, machine.sensors.cpu_seconds) == (1, 0.25)
 
 
-def test_gpu_thread_ends_while_no_run_is_open_and_its_cost_stays_known(machine: Machine) -> None:
-    machine.sensors.start()
+def test_rates_of_a_run_do_not_reach_back_to_the_one_before(machine: Machine) -> None:
+    machine.sensors.read()
     machine.sensors.rest()
-    assert machine.gpu.closed
-    machine.sensors.start()
-    assert (machine.gpu.started, machine.sensors.cpu_seconds) == (2, 0.5)
+    machine.now += 3600
+    machine.tree.reading = TreeReading(cpu_seconds=500.0)
+    assert machine.sensors.read().cpu_cores_process is None
+
+
+def test_sample_right_after_another_has_the_rates_of_a_longer_time(machine: Machine) -> None:
+    cores: list[float | None] = []
+    for seconds, cpu in ((0.0, 10.0), (1.0, 12.0), (0.008, 12.03), (0.008, 12.06)):
+        machine.now += seconds
+        machine.tree.reading = TreeReading(cpu_seconds=cpu)
+        cores.append(machine.sensors.read().cpu_cores_process)
+    assert cores == [None, 2.0, pytest.approx(2.014, abs=0.001), pytest.approx(2.028, abs=0.001)]
+
+
+def test_run_that_is_shorter_than_a_rate_has_none(machine: Machine) -> None:
+    machine.sensors.read()
+    machine.now += 0.01
+    machine.tree.reading = TreeReading(cpu_seconds=10.03)
+    assert machine.sensors.read().cpu_cores_process is None
 
 
 def test_notes_are_on_every_reading(machine: Machine) -> None:

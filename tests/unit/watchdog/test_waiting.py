@@ -106,6 +106,15 @@ def test_process_that_is_gone_is_not_waited_for(child: subprocess.Popen[bytes]) 
     waiting._wait_for_event(child.pid)
 
 
+def derive(run_dir: Path, after_ns: int = 4_000_000) -> Path:
+    """Write derived files, so many nanoseconds after the journal."""
+    written = (run_dir / "manifest.jsonl").stat().st_mtime_ns + after_ns
+    for name in ("manifest.json", "manifest.md"):
+        (run_dir / name).touch()
+        os.utime(run_dir / name, ns=(written, written))
+    return run_dir
+
+
 @pytest.mark.parametrize(
     ("story", "closed"),
     [(sample_runs.healthy, True), (sample_runs.cancelled, True), (sample_runs.running, False)],
@@ -113,7 +122,21 @@ def test_process_that_is_gone_is_not_waited_for(child: subprocess.Popen[bytes]) 
 def test_run_is_closed_if_its_journal_ends_with_its_end(
     tmp_path: Path, story: Callable[[], sample_runs.Story], *, closed: bool
 ) -> None:
-    assert waiting.is_closed(str(story().write(tmp_path))) is closed
+    assert waiting.is_closed(str(derive(story().write(tmp_path)))) is closed
+
+
+@pytest.mark.parametrize("after_ns", [-1_000_000, 0])
+def test_end_that_the_derived_files_may_not_tell_of_has_to_be_looked_at(
+    tmp_path: Path, after_ns: int
+) -> None:
+    run_dir = derive(sample_runs.healthy().write(tmp_path), after_ns)
+    assert not waiting.is_closed(str(run_dir))
+
+
+def test_derived_file_that_is_missing_has_to_be_looked_at(tmp_path: Path) -> None:
+    run_dir = derive(sample_runs.healthy().write(tmp_path))
+    (run_dir / "manifest.md").unlink()
+    assert not waiting.is_closed(str(run_dir))
 
 
 def test_recovered_run_is_closed(tmp_path: Path) -> None:
@@ -121,7 +144,7 @@ def test_recovered_run_is_closed(tmp_path: Path) -> None:
     end = e.RunRecovered(time_unix_nano=1, status="failed", result="error")
     with (run_dir / "manifest.jsonl").open("ab") as journal:
         journal.write(encode_event(end))
-    assert waiting.is_closed(str(run_dir))
+    assert waiting.is_closed(str(derive(run_dir)))
 
 
 @pytest.mark.parametrize("tail", [b'{"event":"run_resumed"}\n', b'{"event":"run_finis'])
@@ -129,13 +152,13 @@ def test_what_follows_the_end_has_to_be_looked_at(tmp_path: Path, tail: bytes) -
     run_dir = sample_runs.healthy().write(tmp_path)
     with (run_dir / "manifest.jsonl").open("ab") as journal:
         journal.write(tail)
-    assert not waiting.is_closed(str(run_dir))
+    assert not waiting.is_closed(str(derive(run_dir)))
 
 
 def test_name_that_looks_like_the_end_is_none(tmp_path: Path) -> None:
     story = sample_runs.running()
     story.begin('"event":"run_finished"')
-    assert not waiting.is_closed(str(story.write(tmp_path)))
+    assert not waiting.is_closed(str(derive(story.write(tmp_path))))
 
 
 def test_run_that_could_never_be_written_needs_no_closing(tmp_path: Path) -> None:

@@ -1,0 +1,57 @@
+"""When a run ran: its first session and those that resumed it; pauses in between do not count."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from robot_sf_otel.manifest.events import NANOSECONDS
+
+if TYPE_CHECKING:
+    from robot_sf_otel.manifest.events import RunFinished, RunRecovered, RunResumed, RunStarted
+
+
+class Sessions:
+    """The session of a run that is the last so far, and how long the earlier ones took.
+
+    Attributes:
+        end: What closed the run, None while it is open.
+        span_id: Root span of the last session.
+    """
+
+    __slots__ = ("_before", "_began_ns", "end", "span_id")
+
+    def __init__(self) -> None:
+        """Start with nothing known."""
+        self.end: RunFinished | RunRecovered | None = None
+        self.span_id: str | None = None
+        self._began_ns: int | None = None
+        self._before = 0.0
+
+    def start(self, event: RunStarted) -> None:
+        """Begin the first session."""
+        self._began_ns = event.time_unix_nano
+        self.span_id = event.span_id
+
+    def resume(self, event: RunResumed) -> None:
+        """Begin a further one; what the event says of the time before counts most."""
+        before = event.duration_seconds
+        if before is None:
+            before = self.duration() or 0.0
+        self._before = max(0.0, before)
+        self._began_ns = event.time_unix_nano
+        self.span_id = event.span_id or self.span_id
+        self.end = None
+
+    def ran_until(self, time_unix_nano: int) -> float | None:
+        """Return the seconds that the run had run by then, None before its start."""
+        if self._began_ns is None:
+            return None
+        return self._before + max(0.0, (time_unix_nano - self._began_ns) / NANOSECONDS)
+
+    def duration(self) -> float | None:
+        """Return the seconds that a closed run took, None while it is open."""
+        if self.end is None or self._began_ns is None:
+            return None
+        if self.end.duration_seconds is not None:
+            return self.end.duration_seconds
+        return self.ran_until(self.end.time_unix_nano)
