@@ -51,6 +51,7 @@ class SystemSensors:
         self._gpu = GpuSensor(interval=interval, pids=self._tree.pids) if gpu else None
         self._last_counters: Counters | None = None
         self._lock = threading.Lock()
+        self._resting = False
         self.last: tuple[MachineReading, MachineReading] | None = None
         """The last two readings, which the instruments show; the same one twice at first."""
 
@@ -60,9 +61,8 @@ class SystemSensors:
             self._gpu.start()
 
     def rest(self) -> None:
-        """Forget the last reading: no run is open, and the next one's rates begin with it."""
-        with self._lock:
-            self.last = None
+        """Say that no run is open: the rates of the next one begin with its first reading."""
+        self._resting = True
 
     @property
     def cpu_seconds(self) -> float:
@@ -105,7 +105,8 @@ class SystemSensors:
         """
         with self._lock:
             now = self._read()
-            older, before = self.last or (now, now)
+            older, before = self.last if self.last and not self._resting else (now, now)
+            self._resting = False
             if now.monotonic - before.monotonic < SHORTEST:  # the last sample of a run, say
                 before = older
             self.last = before, now

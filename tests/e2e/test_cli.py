@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,12 +77,15 @@ def test_reading_imports_no_opentelemetry(root: Path) -> None:
 
 
 def test_the_command_starts_at_once() -> None:
-    durations: list[float] = []
-    for _ in range(5):
+    def took(run: Callable[[], object]) -> float:
         started = time.perf_counter()
-        assert call("--version").returncode == 0
-        durations.append(time.perf_counter() - started)
+        run()
+        return time.perf_counter() - started
 
-    # The fastest of five: the machine may be busy with other things.
-    assert min(durations) < 0.3
-    assert statistics.median(durations) < 1.0
+    bare = [sys.executable, "-c", "import typer, rich.console"]
+    pairs = [
+        (took(lambda: call("--version")), took(lambda: subprocess.run(bare, check=True)))
+        for _ in range(5)
+    ]
+    # Beside what it cannot do without, in turn: how fast the machine is does not count.
+    assert min(ours for ours, _ in pairs) < 2 * min(theirs for _, theirs in pairs)

@@ -173,11 +173,13 @@ def test_idle_processes_end_with_their_block() -> None:
     before = idle.on_host()
     own = psutil.Process()
 
+    others = set(own.children(recursive=True))  # multiprocessing's tracker, of other tests
+
     with idle.strangers(5), idle.children(3):
-        assert len(own.children(recursive=True)) == 3
+        assert len(set(own.children(recursive=True)) - others) == 3
         assert before is None or (idle.on_host() or 0) >= 8
 
-    assert own.children(recursive=True) == []
+    assert set(own.children(recursive=True)) <= others
 
 
 def test_the_size_of_samples_is_that_of_a_real_run(tmp_path: Path) -> None:
