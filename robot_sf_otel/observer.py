@@ -86,7 +86,7 @@ class RunObserver:
         self._watchdog = Watchdog(config)
 
     def _new_monitor(self) -> Monitor:
-        return Monitor(self._config.interval, self._tick, self._on_signal)
+        return Monitor(self._config.interval, self._tick, self._on_signal, self._keep_up)
 
     def _wake(self, signum: int) -> bool:
         self._monitor.wake(signum)
@@ -260,16 +260,23 @@ class RunObserver:
         self._samples[run.run_id] = self._samples.get(run.run_id, 0) + 1
 
     def _tick(self) -> None:
+        """Take a sample for each run of this process; tell those of others how far it is."""
         reading = None
         for run in list(context.process.live_runs):
+            with guard.shielded("sample"):
+                if not run.owner:
+                    run.telemetry.report()
+                    continue
+                if reading is None:
+                    reading = self._read()
+                self._give(run, reading)
+
+    def _keep_up(self) -> None:
+        """Write what may wait, at most for 1 % of the time, and draw what is seen."""
+        for run in list(context.process.live_runs):
             if not run.owner:
-                run.telemetry.report()
                 run.recorder.refresh(SelfCost())
                 continue
-            if reading is None:
-                reading = self._read()
-            with guard.shielded("sample"):
-                self._give(run, reading)
             self._report_faults(run)
             run.recorder.refresh(self.cost(run))
             self._console.tick(run.steps.views(), None, run.elapsed())

@@ -131,6 +131,7 @@ def capture_run(
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     settings.setdefault("console", "off")
     settings.setdefault("watchdog", False)
+    settings.setdefault("gpu", "off")
     configure(artifact_root=artifact_root, tracer_provider=provider, **settings)
     runtime = context.process.runtime
     if runtime is not None and clock is not None:

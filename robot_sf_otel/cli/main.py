@@ -68,9 +68,9 @@ report.register(app)
 doctor.register(app)
 app.command("demo")(demo.demo)
 run.register(app)
-retention.register(app)
-stop.register(app)
+app.command("stop")(stop.stop)
 app.command("recover")(recover.recover)
+app.command("prune")(retention.prune)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

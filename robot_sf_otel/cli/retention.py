@@ -112,8 +112,3 @@ def _names(paths: list[Path]) -> str:
 
 def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("prune")(prune)

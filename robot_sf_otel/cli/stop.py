@@ -190,8 +190,3 @@ def wait_for_end(
         if now >= end:
             return False, fold.status
         sleep(min(_POLL_SECONDS, end - now))
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("stop")(stop)

@@ -30,13 +30,22 @@ class Monitor:
         interval: float,
         tick: Callable[[], None],
         on_signal: Callable[[int], None] = lambda _: None,
+        upkeep: Callable[[], None] = lambda: None,
     ) -> None:
-        """Start nothing yet; `interval` is in seconds."""
+        """Start nothing yet.
+
+        Args:
+            interval: Seconds between ticks.
+            tick: Takes the samples; what it costs decides how often it is called.
+            on_signal: Told of each signal.
+            upkeep: Called after each tick; sees itself that it costs little.
+        """
         self.pace = Pace(interval)
         self.ticks_missed = 0
         self.cpu_seconds = 0.0
         self.longest_tick_seconds = 0.0
         self._tick = tick
+        self._upkeep = upkeep
         self._on_signal = on_signal
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -123,10 +132,12 @@ class Monitor:
         with guard.shielded("monitor"):
             self._tick()
         took = time.thread_time() - cpu
-        self.cpu_seconds += took
         self.longest_tick_seconds = max(self.longest_tick_seconds, time.monotonic() - began)
         if self.pace.took(took) and (note := self.pace.note()):
             guard.warn_once("pace", note)
+        with guard.shielded("monitor"):
+            self._upkeep()
+        self.cpu_seconds += time.thread_time() - cpu
 
     def _drain(self) -> None:
         try:

@@ -1,4 +1,8 @@
-"""How often telemetry is read: as asked for, or less often where that would cost too much. Pure."""
+"""How often telemetry is read: as asked for, or less often where that would cost too much. Pure.
+
+Only what each sample costs counts here. Derived files have a limit of their own, a share of the
+time: counted in, they would cost the more the longer the interval is, and it would never end.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import math
 from typing import Final
 
 SHARE: Final = 0.01
-"""Largest share of one core that telemetry may take."""
+"""Largest share of one core that samples may take."""
 WINDOW: Final = 10
 """Ticks of which the mean cost is taken: one dear one says nothing."""
 LONGEST: Final = 60.0

@@ -31,8 +31,9 @@ def make() -> Iterator[Make]:
         interval: float = NEVER,
         tick: Callable[[], None] = lambda: None,
         on_signal: Callable[[int], None] = lambda _: None,
+        upkeep: Callable[[], None] = lambda: None,
     ) -> Monitor:
-        made.append(Monitor(interval, tick, on_signal))
+        made.append(Monitor(interval, tick, on_signal, upkeep))
         return made[-1]
 
     yield one
@@ -290,3 +291,28 @@ def test_dear_ticks_come_less_often_and_that_is_said_once(
         "telemetry: a sample every 4 s instead of 1 s, as more would take over 1% of a core\n"
     ]
     assert monitor.ticks_missed == 0
+
+
+def test_upkeep_follows_each_tick_and_has_no_part_in_the_pace(
+    make: Make, now: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spent = [0.0]
+    done: list[str] = []
+
+    def tick() -> None:
+        done.append("tick")
+        spent[0] += 0.001
+
+    def upkeep() -> None:
+        done.append("upkeep")
+        spent[0] += 0.05
+        now[0] += 0.05
+        monitor._stopping = len(done) == 6 * WINDOW
+
+    monkeypatch.setattr("time.thread_time", lambda: spent[0])
+    monitor = make(1.0, tick, upkeep=upkeep)
+    monitor._watch()
+    assert done == ["tick", "upkeep"] * 3 * WINDOW
+    assert monitor.pace.interval == 1.0
+    assert monitor.cpu_seconds == pytest.approx(0.051 * 3 * WINDOW)
+    assert monitor.longest_tick_seconds == 0.0
