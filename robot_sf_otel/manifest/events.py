@@ -111,12 +111,16 @@ class StepProgress(_Event, tag="step_progress"):
 
 
 class StepFinished(_Event, tag="step_finished"):
-    """A step ended; `result` is `cicd.pipeline.task.run.result`."""
+    """A step ended; `result` is `cicd.pipeline.task.run.result`.
+
+    `progress_curve` holds pairs of seconds since the step's start and units done by then.
+    """
 
     status: StepStatus
     result: str
     duration_seconds: float
     progress: Progress | None = None
+    progress_curve: list[tuple[float, float]] = []
     error: ErrorInfo | None = None
     skip_reason: str | None = None
     usage: Usage | None = None

@@ -51,6 +51,7 @@ class _Execution:
     ended_ns: int | None = None
     duration: float | None = None
     progress: Progress = field(default_factory=Progress)
+    curve: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
     metrics: dict[str, MetricValue] = field(default_factory=dict[str, MetricValue])
     artifacts: list[Artifact] = field(default_factory=list[Artifact])
     error: ErrorInfo | None = None
@@ -196,6 +197,7 @@ class RunFold:
         run.ended_ns = event.time_unix_nano
         run.duration = event.duration_seconds
         run.progress = event.progress or run.progress
+        run.curve = event.progress_curve
         run.error = event.error
         run.skip_reason = event.skip_reason
         run.usage = event.usage or run.usage
@@ -455,6 +457,7 @@ class RunFold:
             duration_seconds=run.duration,
             eta_snapshot_seconds=run.eta_seconds,
             progress=run.progress,
+            progress_curve=run.curve,
             metrics=run.metrics,
             artifacts=run.artifacts,
             error=run.error,

@@ -79,7 +79,10 @@ class PlanStep(Struct, kw_only=True):
 
 
 class StepExecutionEntry(Struct, kw_only=True):
-    """One execution of a step, or a planned step that was not reached."""
+    """One execution of a step, or a planned step that was not reached.
+
+    `progress_curve` is how the step went: a few pairs of seconds since its start and units done.
+    """
 
     step_id: str
     display_name: str
@@ -94,6 +97,7 @@ class StepExecutionEntry(Struct, kw_only=True):
     duration_seconds: float | None = None
     eta_snapshot_seconds: float | None = None
     progress: Progress = field(default_factory=Progress)
+    progress_curve: list[tuple[float, float]] = []
     metrics: dict[str, MetricValue] = {}
     artifacts: list[Artifact] = []
     error: ErrorInfo | None = None
