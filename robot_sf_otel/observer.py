@@ -155,7 +155,7 @@ class RunObserver:
 
     def cost(self, run: LiveRun) -> SelfCost:
         """Return what the monitor and the capture cost so far."""
-        elapsed = run.elapsed()
+        elapsed = run.elapsed_here()
         cpu_now, missed_now = self._spent()
         cpu_before, missed_before = self._spent_before.get(run.run_id, (0.0, 0))
         cpu = max(0.0, cpu_now - cpu_before) + run.capture_cpu_seconds

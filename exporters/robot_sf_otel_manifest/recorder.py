@@ -8,7 +8,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -17,12 +16,11 @@ from robot_sf_otel.manifest.events import RunFinished
 from robot_sf_otel.manifest.fold import RunFold
 from robot_sf_otel.manifest.samples import put_progress
 from robot_sf_otel.manifest.schema import (
-    TERMINAL_RUN,
-    PlanStep,
     SelfCost,
     StepSample,
     TelemetrySnapshot,
 )
+from robot_sf_otel.manifest.state import state_of
 from robot_sf_otel.manifest.statistics import TelemetrySummary
 from robot_sf_otel.store.derived import write_derived
 from robot_sf_otel.store.journal import JournalTail, JournalWriter
@@ -30,14 +28,16 @@ from robot_sf_otel.store.layout import RunPaths, create_run_dir, make_run_dir
 from robot_sf_otel.store.lock import RunLock
 from robot_sf_otel.store.reader import fold_run
 from robot_sf_otel.store.recovery import lost_workers
-from robot_sf_otel.store.telemetry import TelemetryWriter
+from robot_sf_otel.store.resuming import CannotResume, find_resumable, take_over
+from robot_sf_otel.store.telemetry import TelemetryWriter, iter_snapshots
 from robot_sf_otel_manifest.worker import WorkerRecorder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from robot_sf_otel.config import Config
-    from robot_sf_otel.manifest.events import Event, RunStarted
+    from robot_sf_otel.manifest.events import Event
+    from robot_sf_otel.manifest.state import RunState
 
 MANIFEST_SECONDS: Final = 1.0
 """Shortest time between two writes of the derived files."""
@@ -51,15 +51,20 @@ LOCK_SECONDS: Final = 1.0
 
 
 class OwnerRecorder:
-    """Records the run of this process: journal, samples, lock, manifest."""
+    """Records the run of this process: journal, samples, lock, manifest.
 
-    def __init__(self, root: Path, pipeline: str, time_unix_nano: int, name: str | None) -> None:
-        """Create the run directory; where that fails everything is kept in memory and retried."""
-        self._root = root
-        self._created = True
-        self.run_dir = self._create(pipeline, time_unix_nano, name)
+    Args:
+        run_dir: The run's directory.
+        created: Whether it exists; where it does not, everything is kept in memory and retried.
+        lock: The run's lock, if it is held already.
+    """
+
+    def __init__(self, run_dir: Path, *, created: bool = True, lock: RunLock | None = None) -> None:
+        """Open the files of a run."""
+        self._created = created
+        self.run_dir = run_dir
         self._paths = RunPaths(self.run_dir)
-        self._lock: RunLock | None = None
+        self._lock = lock
         self._journal = JournalWriter(self._paths.journal, on_fault=guard.storage_fault)
         self._telemetry = TelemetryWriter(self._paths.telemetry, on_fault=guard.storage_fault)
         self._acquire()
@@ -77,18 +82,34 @@ class OwnerRecorder:
         self._cost = SelfCost()
         self._closed = False
 
-    def _create(self, pipeline: str, time_unix_nano: int, name: str | None) -> Path:
+    @classmethod
+    def create(
+        cls, root: Path, pipeline: str, time_unix_nano: int, name: str | None
+    ) -> OwnerRecorder:
+        """Create the directory of a new run; its path is settled even where that fails."""
         try:
-            return create_run_dir(self._root, pipeline=pipeline, now_ns=time_unix_nano, name=name)
+            return cls(create_run_dir(root, pipeline=pipeline, now_ns=time_unix_nano, name=name))
         except ValueError as error:  # a run name from outside that no directory can have
             guard.warn(f"the run name is ignored: {error}")
-            return self._create(pipeline, time_unix_nano, None)
+            return cls.create(root, pipeline, time_unix_nano, None)
         except OSError as error:
-            guard.storage_fault(f"creating a run under {self._root}", error)
-            self._created = False
-            return create_run_dir(
-                self._root, pipeline=pipeline, now_ns=time_unix_nano, name=None, make=False
+            guard.storage_fault(f"creating a run under {root}", error)
+            run_dir = create_run_dir(
+                root, pipeline=pipeline, now_ns=time_unix_nano, name=None, make=False
             )
+            return cls(run_dir, created=False)
+
+    def take_in_the_past(self) -> RunFold:
+        """Read what a resumed run recorded before, so that the record goes on from there."""
+        own = JournalTail(self._paths.journal)
+        with self._refreshing:
+            for event in heapq.merge(
+                own.events(), *self._worker_events(), key=attrgetter("time_unix_nano")
+            ):
+                self._fold.apply(event)
+            for snapshot in iter_snapshots(self._paths.telemetry):
+                self._summary.add(snapshot)
+        return self._fold
 
     def _acquire(self) -> None:
         if not self._created or self._lock is not None:
@@ -262,16 +283,6 @@ class OwnerRecorder:
             self._lock.abandon()
 
 
-@dataclass(frozen=True, slots=True)
-class JoinedRun:
-    """A run of another process, as a child found it."""
-
-    recorder: WorkerRecorder
-    started: RunStarted
-    plan: list[PlanStep]
-    closed: bool
-
-
 class ManifestRecorder:
     """Opens and joins runs under the artifact root of a configuration."""
 
@@ -282,20 +293,38 @@ class ManifestRecorder:
     def open_run(self, pipeline: str, time_unix_nano: int) -> OwnerRecorder:
         """Create the record of a new run. Never raises: without a disk it keeps events."""
         config = self._config
-        return OwnerRecorder(config.artifact_root, pipeline, time_unix_nano, config.run_name)
+        return OwnerRecorder.create(config.artifact_root, pipeline, time_unix_nano, config.run_name)
 
-    def join_run(self, run_dir: Path) -> JoinedRun | None:
+    def resume_run(
+        self, run: str, time_unix_nano: int, pipeline: str | None
+    ) -> tuple[OwnerRecorder, RunState]:
+        """Become the owner of a run that was stopped.
+
+        Raises:
+            CannotResume: There is no such run, or it cannot be resumed; the message says why.
+        """
+        run_dir = find_resumable([self._config.artifact_root], run)
+        lock = take_over(run_dir, time_unix_nano, pipeline=pipeline)
+        recorder = OwnerRecorder(run_dir, lock=lock)
+        state = state_of(recorder.take_in_the_past(), time_unix_nano)
+        if state is None:  # deleted a moment ago
+            lock.close()
+            raise CannotResume(f"run {run} cannot be resumed: its journal cannot be read")
+        return recorder, state
+
+    def join_run(
+        self, run_dir: Path, time_unix_nano: int
+    ) -> tuple[WorkerRecorder, RunState] | None:
         """Take part in a run of another process; None where its journal cannot be read."""
         fold, _ = fold_run(run_dir)
-        if fold.started is None:
+        state = state_of(fold, time_unix_nano)
+        if state is None:
             return None
-        recorder = WorkerRecorder(run_dir, fold.started.run_id)
-        closed = fold.status in TERMINAL_RUN
-        return JoinedRun(recorder, fold.started, fold.plan.steps, closed)
+        return WorkerRecorder(run_dir, state.started.run_id), state
 
     def worker(self, run_dir: Path, run_id: str) -> WorkerRecorder:
         """Return a recorder for a forked child of the owner."""
         return WorkerRecorder(run_dir, run_id)
 
 
-__all__ = ["JoinedRun", "ManifestRecorder", "OwnerRecorder", "WorkerRecorder"]
+__all__ = ["ManifestRecorder", "OwnerRecorder", "WorkerRecorder"]

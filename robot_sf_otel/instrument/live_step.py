@@ -44,8 +44,10 @@ class LiveStep:
     """The handle of a step that is being recorded."""
 
     __slots__ = (
+        "_base",
         "_bill",
         "_generation",
+        "_goes_on",
         "_mark",
         "_otel_token",
         "_skip_reason",
@@ -84,6 +86,9 @@ class LiveStep:
         self._spec = spec
         self._span = span
         self._mark = (0.0, self.started)
+        self._base = 0.0
+        # In a resumed run: what its first report says was done is what was done before.
+        self._goes_on = run.resumed and spec.step_id in run.steps.begun
         self._skipped = False
         self._skip_reason: str | None = None
         self._generation = context.process.generation
@@ -116,6 +121,10 @@ class LiveStep:
         if not is_finite(done) or done < 0:
             guard.warn_once("bad-progress", f"set_progress: done={done!r} is ignored")
         else:
+            if self._goes_on:
+                self._goes_on = False
+                self._base = done
+                self._mark = (done, self._mark[1])
             self.done = done
         if total is not None:
             self._set_total(total)
@@ -174,7 +183,8 @@ class LiveStep:
     def progress(self, now: float) -> Progress:
         """Return the progress with the mean rate since the start; `now` is monotonic seconds."""
         seconds = now - self.started
-        rate = self.done / seconds if self.done and seconds > 0 else None
+        own = self.done - self._base
+        rate = own / seconds if own > 0 and seconds > 0 else None
         return Progress(done=self.done, total=self.total, unit=self.unit, rate=rate)
 
     def observe(self, sample: TelemetrySnapshot) -> None:

@@ -62,6 +62,14 @@ class RunHandle(Protocol):
         """The run's trace id in hex, None outside a run."""
         ...
 
+    @property
+    def completed_steps(self) -> frozenset[str]:
+        """The top-level steps that have completed, those of a resumed run from before included.
+
+        Empty outside a run; in a child process those that had completed when it joined the run.
+        """
+        ...
+
     def plan(self, steps: Iterable[PlanEntry]) -> None:
         """Replace the plan; steps that began already stay in it."""
         ...
@@ -105,6 +113,7 @@ class InertRun:
     run_dir = None
     artifacts_dir = None
     trace_id = None
+    completed_steps: frozenset[str] = frozenset()
 
     def plan(self, steps: Iterable[PlanEntry]) -> None:
         """Do nothing."""

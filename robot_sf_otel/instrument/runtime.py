@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
     from robot_sf_otel.instrument.live_run import LiveRun
     from robot_sf_otel.instrument.outcome import Outcome
-    from robot_sf_otel.manifest.events import Event, RunStarted
-    from robot_sf_otel.manifest.schema import PlanStep, SelfCost, TelemetrySnapshot, Usage
+    from robot_sf_otel.manifest.events import Event
+    from robot_sf_otel.manifest.schema import SelfCost, TelemetrySnapshot, Usage
+    from robot_sf_otel.manifest.state import RunState
 
 
 class Clock(Protocol):
@@ -79,30 +80,6 @@ class RunRecorder(Protocol):
         ...
 
 
-class Joined(Protocol):
-    """A run of another process that this one takes part in."""
-
-    @property
-    def recorder(self) -> RunRecorder:
-        """Writes the journal of this process."""
-        ...
-
-    @property
-    def started(self) -> RunStarted:
-        """How the run began."""
-        ...
-
-    @property
-    def plan(self) -> list[PlanStep]:
-        """The plan as it stands."""
-        ...
-
-    @property
-    def closed(self) -> bool:
-        """Whether the run has ended: nobody joins it any more."""
-        ...
-
-
 class Recorder(Protocol):
     """Opens records; the entry-point group `robot_sf_otel_recorder` names implementations."""
 
@@ -110,7 +87,17 @@ class Recorder(Protocol):
         """Create the record of a new run. Never raises: without a disk it keeps events."""
         ...
 
-    def join_run(self, run_dir: Path) -> Joined | None:
+    def resume_run(
+        self, run: str, time_unix_nano: int, pipeline: str | None
+    ) -> tuple[RunRecorder, RunState]:
+        """Become the owner of a run that was stopped; `pipeline` None takes one of any.
+
+        Raises:
+            CannotResume: There is no such run, or it cannot be resumed.
+        """
+        ...
+
+    def join_run(self, run_dir: Path, time_unix_nano: int) -> tuple[RunRecorder, RunState] | None:
         """Take part in a run of another process; None where it is unreadable."""
         ...
 
@@ -157,7 +144,9 @@ class StepView:
 class Console(Protocol):
     """Tells the operator what happens; never raises."""
 
-    def run_started(self, run_id: str, pipeline: str, run_dir: Path) -> None:
+    def run_started(
+        self, run_id: str, pipeline: str, run_dir: Path, *, resumed: bool = False
+    ) -> None:
         """Say that a run opened."""
         ...
 
@@ -241,6 +230,8 @@ class Runtime:
     sensors: Sensors | None = None
     clock: Clock = field(default_factory=SystemClock)
     observer: Observer | None = None
+    resume: str | None = None
+    """The run that the next one to be opened goes on with."""
     linked_run_id: str | None = None
     """The closed run whose directory this process inherited; new runs are linked to it."""
 

@@ -97,6 +97,11 @@ class RunFold:
         return self._header
 
     @property
+    def pipeline(self) -> str | None:
+        """The pipeline's name, None until it was seen."""
+        return self._pipeline
+
+    @property
     def status(self) -> RunStatus:
         """`pending` before the start, `running`, or how it ended."""
         if self.sessions.end is not None:
@@ -325,6 +330,20 @@ class RunFold:
             seen.add(parent)
             run = self._executions[parent]
         return len(seen)
+
+    def completed(self) -> frozenset[str]:
+        """Return the top-level steps that have completed in one of their attempts."""
+        return frozenset(
+            run.step_id
+            for run in self._executions.values()
+            if run.status == "completed" and self._is_top_level(run)
+        )
+
+    def begun(self) -> frozenset[str]:
+        """Return the top-level steps that began at least once."""
+        return frozenset(
+            run.step_id for run in self._executions.values() if self._is_top_level(run)
+        )
 
     def running(self) -> list[StepExecutionEntry]:
         """Return the executions that are under way, in the order in which they were seen."""

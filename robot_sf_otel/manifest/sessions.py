@@ -16,14 +16,18 @@ class Sessions:
     Attributes:
         end: What closed the run, None while it is open.
         span_id: Root span of the last session.
+        resumed: Whether there was one before it.
+        adoptable: Whether a pipeline in a child process gives the run its name and plan.
     """
 
-    __slots__ = ("_before", "_began_ns", "end", "span_id")
+    __slots__ = ("_before", "_began_ns", "adoptable", "end", "resumed", "span_id")
 
     def __init__(self) -> None:
         """Start with nothing known."""
         self.end: RunFinished | RunRecovered | None = None
         self.span_id: str | None = None
+        self.resumed = False
+        self.adoptable = False
         self._began_ns: int | None = None
         self._before = 0.0
 
@@ -31,6 +35,7 @@ class Sessions:
         """Begin the first session."""
         self._began_ns = event.time_unix_nano
         self.span_id = event.span_id
+        self.adoptable = event.adoptable
 
     def resume(self, event: RunResumed) -> None:
         """Begin a further one; what the event says of the time before counts most."""
@@ -40,6 +45,8 @@ class Sessions:
         self._before = max(0.0, before)
         self._began_ns = event.time_unix_nano
         self.span_id = event.span_id or self.span_id
+        self.adoptable = event.adoptable
+        self.resumed = True
         self.end = None
 
     def ran_until(self, time_unix_nano: int) -> float | None:

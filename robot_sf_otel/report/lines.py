@@ -37,9 +37,11 @@ class LineDisplay:
         self._refilled = clock()
         self._left_out = 0
 
-    def run_started(self, run_id: str, pipeline: str, run_dir: Path) -> None:
+    def run_started(
+        self, run_id: str, pipeline: str, run_dir: Path, *, resumed: bool = False
+    ) -> None:
         """Say which run this is and where its files lie."""
-        self._say(messages.opening(run_id, pipeline, run_dir))
+        self._say(messages.opening(run_id, pipeline, run_dir, resumed=resumed))
 
     def step_started(
         self, view: StepView, eta_seconds: float | None, elapsed_seconds: float
