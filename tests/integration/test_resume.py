@@ -222,7 +222,7 @@ def test_the_watchdog_closes_a_resumed_run_too(scripts: Scripts) -> None:
     assert "was killed" in (scripts.record.status_reason or "")
 
 
-# ------------------------------------------------------------------------------- on the command line
+# ------------------------------------------------------------------------------ on the command line
 
 
 def command(scripts: Scripts, *arguments: str) -> subprocess.CompletedProcess[str]:
