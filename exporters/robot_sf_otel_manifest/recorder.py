@@ -7,9 +7,9 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from robot_sf_otel import guard
 from robot_sf_otel.manifest.events import RunFinished
@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from robot_sf_otel.config import Config
-    from robot_sf_otel.manifest.events import Event
+    from robot_sf_otel.manifest.events import EtaShown, Event
     from robot_sf_otel.manifest.state import RunState
+
+Looked = TypeVar("Looked")
 
 MANIFEST_SECONDS: Final = 1.0
 """Shortest time between two writes of the derived files."""
@@ -75,6 +77,7 @@ class OwnerRecorder:
         self._tails: dict[str, JournalTail] = {}
         self._refreshing = threading.Lock()
         self._dirty = True
+        self._torn = False
         self._next_write = 0.0
         self._next_try = 0.0
         self._next_look = 0.0
@@ -179,6 +182,25 @@ class OwnerRecorder:
             if self._created and self._dirty and now >= self._next_write:
                 self._write_derived()
 
+    def look(self, function: Callable[[RunFold], Looked]) -> Looked | None:
+        """Return what a function makes of all that was recorded so far.
+
+        None where another thread is busy with it: a step does not wait for that.
+        """
+        if not self._refreshing.acquire(blocking=False):
+            return None
+        try:
+            self._take_in()
+            if self._last_sample is not None:
+                self._fold.take_progress(self._last_sample)
+            return function(self._fold)
+        finally:
+            self._refreshing.release()
+
+    def shown_eta(self) -> EtaShown | None:
+        """Return None: the owner is who shows it."""
+        return None
+
     def _note_lost_workers(self, now_ns: int) -> None:
         """Write down which child processes are gone although steps of theirs are under way."""
         with guard.shielded("lost workers"):
@@ -206,6 +228,8 @@ class OwnerRecorder:
         self._acquire()
 
     def _take_in(self) -> None:
+        if self._torn:  # an event may be missing: the journals have them all
+            self._fold, _ = fold_run(self.run_dir)
         own: list[Event] = []
         end: list[Event] = []
         while self._incoming:
@@ -214,9 +238,11 @@ class OwnerRecorder:
         # By time, so that what a child reports of a step comes after the step's start, but each
         # journal in its own order. The end is last: it closes the steps that children left open.
         merged = heapq.merge(own, *self._worker_events(), key=attrgetter("time_unix_nano"))
+        self._torn = True  # Ctrl-C may come in between
         for event in itertools.chain(merged, end):
             self._fold.apply(event)
             self._dirty = True
+        self._torn = False
 
     def _worker_events(self) -> Iterator[list[Event]]:
         try:

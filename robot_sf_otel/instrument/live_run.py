@@ -72,7 +72,7 @@ class LiveRun:
         self.capture_cpu_seconds = 0.0
         self._recorder = recorder
         self.url = recorder.run_dir.as_uri()
-        self.steps = RunSteps(runtime, plan or Plan())
+        self.steps = RunSteps(runtime, plan or Plan(), self._eta)
         self._opened = self.steps.opened
         self.telemetry = RunTelemetry(self)
         self._generation = context.process.generation
@@ -339,6 +339,11 @@ class LiveRun:
         return self.runtime.redact.mapping(plain)
 
     # -- steps ----------------------------------------------------------------------------------
+
+    def _eta(self) -> float | None:
+        """Return the seconds to the end of the run as of a step's start or end."""
+        observer = self.runtime.observer
+        return observer.eta_seconds(self) if observer is not None else None
 
     def elapsed(self) -> float:
         """Return the seconds that the run has run, without pauses."""

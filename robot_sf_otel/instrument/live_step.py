@@ -20,6 +20,7 @@ from robot_sf_otel.instrument.spans import mark_error, parent_context
 from robot_sf_otel.instrument.step import MAX_NAME, InertStep, StepHandle, StepSpec, is_finite
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.codec import clip, metric_value
+from robot_sf_otel.manifest.curve import ProgressCurve
 from robot_sf_otel.manifest.schema import MetricValue, Progress, StepSample
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class LiveStep:
     __slots__ = (
         "_base",
         "_bill",
+        "_curve",
         "_generation",
         "_goes_on",
         "_mark",
@@ -87,6 +89,7 @@ class LiveStep:
         self._span = span
         self._mark = (0.0, self.started)
         self._base = 0.0
+        self._curve = ProgressCurve()
         # In a resumed run: what its first report says was done is what was done before.
         self._goes_on = run.resumed and spec.step_id in run.steps.begun
         self._skipped = False
@@ -195,6 +198,7 @@ class LiveStep:
     def measure(self, now: float) -> StepSample:
         """Return a sample with the rate since the last one. Monitor thread only."""
         done, (before, then) = self.done, self._mark
+        self._curve.add(now - self.started, done)
         if now > then and (self.total is not None or done or before):
             self.rate = (done - before) / (now - then)
             self._mark = (done, now)
@@ -261,6 +265,7 @@ class LiveStep:
                 result=outcome.result,
                 duration_seconds=max(0.0, now - self.started),
                 progress=self.progress(now),
+                progress_curve=self._curve.points(),
                 error=outcome.error,
                 skip_reason=self._skip_reason if outcome.status == "skipped" else None,
                 usage=self._bill.settle() if self._bill is not None else None,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from robot_sf_otel import guard
 from robot_sf_otel.instrument.runtime import StepView
-from robot_sf_otel.instrument.step import planned
+from robot_sf_otel.instrument.step import Planned, planned
 from robot_sf_otel.manifest.schema import PlanStep
 
 if TYPE_CHECKING:
@@ -24,9 +24,11 @@ class RunSteps:
     Args:
         runtime: Its clock and console.
         plan: The plan at the start.
+        eta: Returns the seconds to the end of the run, None where unknown.
     """
 
-    def __init__(self, runtime: Runtime, plan: Plan) -> None:
+    def __init__(self, runtime: Runtime, plan: Plan, eta: Callable[[], float | None]) -> None:
+        self._eta = eta
         self.plan = plan
         self._runtime = runtime
         self.opened = runtime.clock.monotonic()
@@ -72,7 +74,7 @@ class RunSteps:
 
     def skip(self, entry: PlanEntry, reason: str | None) -> str:
         """Mark a planned step as one that will not run; return its name."""
-        name, _, _ = planned(entry)
+        name, *_ = planned(entry)
         if name not in self.plan:
             guard.warn_once(f"skip:{name}", f"skip: {name!r} is not in the plan")
         self.plan.skip(name, reason)
@@ -90,7 +92,7 @@ class RunSteps:
             title=step.title,
             position=self.plan.position(step.step_id),
             total=self.plan.total,
-            eta_seconds=None,
+            eta_seconds=self._eta(),
             elapsed_seconds=self.elapsed(),
         )
 
@@ -110,7 +112,7 @@ class RunSteps:
             duration_seconds=self._runtime.clock.monotonic() - step.started,
             position=position,
             total=self.plan.total,
-            eta_seconds=None,
+            eta_seconds=self._eta(),
             elapsed_seconds=self.elapsed(),
         )
 
@@ -134,7 +136,7 @@ class RunSteps:
         ]
 
 
-def plan_step(entry: tuple[str, str | None, float | None]) -> PlanStep:
+def plan_step(entry: Planned) -> PlanStep:
     """Return the record of a plan's entry."""
-    step_id, title, expected = entry
-    return PlanStep(step_id=step_id, display_name=title, expected_seconds=expected)
+    step_id, title, expected, total = entry
+    return PlanStep(step_id=step_id, display_name=title, expected_seconds=expected, total=total)

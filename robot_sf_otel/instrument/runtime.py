@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 
     from robot_sf_otel.instrument.live_run import LiveRun
     from robot_sf_otel.instrument.outcome import Outcome
-    from robot_sf_otel.manifest.events import Event
+    from robot_sf_otel.manifest.events import EtaShown, Event
+    from robot_sf_otel.manifest.fold import RunFold
     from robot_sf_otel.manifest.schema import SelfCost, TelemetrySnapshot, Usage
     from robot_sf_otel.manifest.state import RunState
+
+
+Looked = TypeVar("Looked")
 
 
 class Clock(Protocol):
@@ -65,6 +69,17 @@ class RunRecorder(Protocol):
 
     def cost(self, base: SelfCost) -> SelfCost:
         """Return what capture cost so far with the recorder's own share filled in."""
+        ...
+
+    def look(self, function: Callable[[RunFold], Looked]) -> Looked | None:
+        """Return what a function makes of all that was recorded so far.
+
+        None where this process does not own the run, or another thread is busy with it.
+        """
+        ...
+
+    def shown_eta(self) -> EtaShown | None:
+        """Return the ETA that the owner of the run showed last, None where none is known."""
         ...
 
     def close(self) -> None:
@@ -253,6 +268,10 @@ class Observer(Protocol):
 
     def run_closed(self, run: LiveRun, outcome: Outcome) -> None:
         """Let go of a run that has ended."""
+        ...
+
+    def eta_seconds(self, run: LiveRun) -> float | None:
+        """Return the seconds to the end of a run as of a step's start or end, None if unknown."""
         ...
 
     def step_began(self) -> None:
