@@ -21,9 +21,11 @@ class EtaEngine:
         H = self._h
         size = run_size(s.size, [p.total for p in s.plan])
         weights = [H.affinity(i, s.host, s.scenario, size) for i in range(len(H.runs))]
+        if KAPPA and H.runs:
+            weights = analogs(H, s, size, weights)
         tau2 = H.tau**2
         if H.runs and s.host not in {r.host for r in H.runs}:
-            tau2 = max(tau2, 0.3**2)
+            tau2 = max(tau2, 0.5**2)
         done = {f.step_id for f in s.finished}
         running = {r.step_id: r for r in s.running}
         prior: dict[str, float] = {}
@@ -101,6 +103,8 @@ class EtaEngine:
             else:
                 unknown.append(r)
         todo = [p for p in s.plan if p.step_id not in done and p.step_id not in running]
+        if not H.runs and not all(family(p.step_id) in fam for p in todo):
+            fam = {}
         pace_pool = finished_times + est_running
 
         def guess(name: str) -> float | None:
@@ -121,7 +125,7 @@ class EtaEngine:
                 ok = False
                 continue
             basis.add("pace")
-            q = [duration_quantile(max(g, 1e-9), 1.0, r.elapsed, a) - r.elapsed for a in (0.5, 0.1, 0.9)]
+            q = [duration_quantile(max(g, 1e-9), 0.6, r.elapsed, a) - r.elapsed for a in (0.5, 0.1, 0.9)]
             if not H.runs:
                 q[0] = max(q[0], g)
             run_rem.append((q[0], ((q[2] - q[1]) / 2 / Z) ** 2, 0))
@@ -157,6 +161,25 @@ class EtaEngine:
         return Estimate(rem, low, high, s.elapsed + rem, "+".join(sorted(basis)) or None, len(H.runs), True)
 
 
+KAPPA = 1.0
+SIMCAP = 9.0
+
+
+def analogs(H: History, s: Situation, size, weights):
+    d = [0.0] * len(H.runs)
+    n = [0.0] * len(H.runs)
+    for x in s.finished:
+        h = H.steps.get(x.step_id)
+        if h is None:
+            continue
+        v = math.log(x.seconds + H.floor) - h.scale(x.total if h.own else size)
+        hs = max(h.sigma, 0.02)
+        for e in h.entries:
+            d[e.run] += min(((v - e.log) / hs) ** 2, SIMCAP)
+            n[e.run] += 1
+    return [w * math.exp(-0.5 * KAPPA * a / (b+1)) if b else w for w, a, b in zip(weights, d, n)]
+
+
 def family(name: str) -> str:
     return re.sub(r"\d+", "#", name)
 
@@ -185,14 +208,14 @@ def curve_history(H: History, h: StepHistory, weights, r: RunningStep, scale: fl
     tau, m = r.curve[-1]
     if m <= 0 or tau <= 0:
         return None
+    now_u = recent(r.curve, m, 1.0)
     rows = []
     decay = 1.0
     for e in reversed(h.entries):
         if not e.curve:
             continue
-        k = m
-        if r.total and e.total and r.total != e.total:
-            k = m * e.total / r.total
+        f = e.total / r.total if r.total and e.total else 1.0
+        k = m * f
         t = at(e.curve, k)
         w = weights[e.run] * decay
         decay *= H.forgetting
@@ -200,25 +223,46 @@ def curve_history(H: History, h: StepHistory, weights, r: RunningStep, scale: fl
             continue
         sc = math.exp(scale - h.scale(e.size))
         rest = max(0.0, e.seconds - t)
-        step = 1.0 if not (r.total and e.total and r.total != e.total) else e.total / r.total
-        t2 = at(e.curve, k + step)
+        t2 = at(e.curve, k + f)
         gap = 0.0 if t2 is None else t2 - t
-        if t2 is not None and sc:
-            gap *= sc
-        rows.append((t * sc, rest * sc, gap, w))
+        rows.append((t * sc, rest * sc, gap * sc, recent(e.curve, k, f) * sc, w))
     if not rows:
         return None
-    T = weighted_median((x[0], x[3]) for x in rows)
-    R = weighted_median((x[1], x[3]) for x in rows)
-    G = weighted_median((x[2], x[3]) for x in rows)
+    T, R, G, U = (weighted_median((x[i], x[4]) for x in rows) for i in range(4))
     eT = math.log(tau / T)
-    ss = 0.0
-    for t, rest, _, _ in rows:
+    st = su = 0.0
+    n = 0
+    for t, rest, _, u, _ in rows:
         if rest > 0 and R > 0:
-            d = math.log(t / T) - math.log(rest / R)
-            ss += min(d, 1.0) ** 2
-    nu = (2 * 0.1**2 / m + ss) / (2 + len(rows)) + MIN_SIGMA**2
-    return R, G, eT, nu, max(0.0, r.elapsed - tau)
+            n += 1
+            lr = math.log(rest / R)
+            st += clip2(math.log(t / T) - lr)
+            su += clip2(math.log(u / U) - lr) if u > 0 and U > 0 else 1.0
+    prior = 2 * CURVE_PRIOR**2 / m
+    nuT = (prior + st) / (2 + n) + MIN_SIGMA**2
+    eU = math.log(now_u / U) if now_u > 0 and U > 0 else 0.0
+    nuU = (2*prior + su) / (2 + n) + MIN_SIGMA**2
+    if m <= 1:
+        e, nu = eT, nuT
+    else:
+        e = (eT / nuT + eU / nuU) / (1 / nuT + 1 / nuU)
+        nu = min(nuT, nuU)
+    return R, G, e, nu, max(0.0, r.elapsed - tau)
+
+
+CURVE_PRIOR = 0.3
+
+
+def clip2(x: float) -> float:
+    return min(abs(x), 1.0) ** 2
+
+
+def recent(curve, m: float, unit: float) -> float:
+    """Seconds per `unit` units over the latest quarter before m units, the first unit apart."""
+    since = max(unit, m - max(3.0 * unit, m / 4))
+    if m <= since:
+        return (at(curve, m) or 0.0) / m * unit
+    return ((at(curve, m) or 0.0) - (at(curve, since) or 0.0)) / (m - since) * unit
 
 
 def curve_alone(r: RunningStep):
@@ -228,11 +272,7 @@ def curve_alone(r: RunningStep):
     if m <= 0 or tau <= 0:
         return None
     left = max(0.0, r.total - m)
-    t1, n1 = r.curve[0]
-    if m > n1:
-        u = (tau - t1) / (m - n1)
-    else:
-        u = tau / m / 1.1
+    u = recent(r.curve, m, 1.0)
     pend = max(0.0, r.elapsed - tau)
     if left == 0:
         return 0.0, 0.02 * r.elapsed

@@ -12,7 +12,9 @@ from robot_sf_otel.analysis.eta.statistics import weighted_median
 
 RUNS = 50
 WINDOW = 24
-FORGETTING = (0.55, 0.75, 0.9, 1.0)
+FORGETTING = (1.0, 0.9, 0.75, 0.55)
+MARGIN = 0.97
+CLIP = 0.5
 OTHER_HOST = 0.25
 OTHER_SCENARIO = 0.25
 FLOOR = 0.002
@@ -20,6 +22,7 @@ PRIOR_SIGMA = 0.1
 MIN_SIGMA = 0.003
 PHI = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98, 1.0)
 OUTLIER_DF = 4.0
+LOADING_SD = 0.3
 
 
 @dataclass(slots=True)
@@ -145,7 +148,7 @@ class History:
             for r in range(first, n)
         }
         logs = {(name, e.run): e.log for name, h in self.steps.items() for e in h.entries}
-        for forgetting in reversed(FORGETTING):
+        for forgetting in FORGETTING:
             loss = 0.0
             rows: list[dict[str, float]] = []
             for r in range(first, n):
@@ -158,9 +161,9 @@ class History:
                     if level is None:
                         continue
                     row[name] = x - level
-                    loss += h.share * min(abs(x - level), 0.5)
+                    loss += h.share * min(abs(x - level), CLIP)
                 rows.append(row)
-            if loss < best * 0.97:
+            if loss < best * MARGIN:
                 best, self.forgetting, self.innovations = loss, forgetting, rows
         self._factor()
 
@@ -184,11 +187,11 @@ class History:
                 for name, e in row.items():
                     num[name] += m * e
                     den[name] += m * m + v
-            kappa = 2 * tau2
             var: dict[str, float] = defaultdict(float)
             cnt: dict[str, float] = defaultdict(float)
             for name in self.steps:
-                params[name][0] = (kappa + num[name]) / (kappa + den[name])
+                kappa = params[name][1] / LOADING_SD**2
+                params[name][0] = max(0.0, (kappa + num[name]) / (kappa + den[name]))
             for row, (m, v) in zip(rows, fs, strict=True):
                 for name, e in row.items():
                     lam, psi = params[name]
@@ -212,12 +215,12 @@ def posterior(observations, tau2: float) -> tuple[float, float]:
     obs = list(observations)
     mean = 0.0
     var = tau2
-    for _ in range(3):
+    for k in range(6):
         precision = 1 / tau2
         total = 0.0
         for lam, e, psi in obs:
             res2 = (e - lam * mean) ** 2
-            u = (OUTLIER_DF + 1) / (OUTLIER_DF + res2 / psi)
+            u = (OUTLIER_DF + 1) / (OUTLIER_DF + res2 / psi) if k else 1.0
             precision += u * lam * lam / psi
             total += u * lam * e / psi
         mean = total / precision

@@ -23,6 +23,8 @@ def weighted_median(pairs: Iterable[tuple[float, float]]) -> float:
     ordered = sorted(pairs)
     if not ordered:
         raise ValueError("median of nothing")
+    if len(ordered) == 2:
+        return sum(v * w for v, w in ordered) / sum(w for _, w in ordered)
     half = sum(weight for _, weight in ordered) / 2
     passed = 0.0
     for position, (value, weight) in enumerate(ordered):
