@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from robot_sf_otel import guard
+from robot_sf_otel.forecast import Forecast, JoinedForecast
 from robot_sf_otel.instrument import child_process, context
 from robot_sf_otel.instrument.outcome import Outcome
 from robot_sf_otel.manifest.events import TelemetryFault
@@ -80,6 +81,7 @@ class RunObserver:
         self._faults_due = 0.0
         self.outcomes: RunOutcomes | None = None
         self._facts_threads: dict[str, threading.Thread] = {}
+        self._forecasts: dict[str, Forecast | JoinedForecast] = {}
         self._starting = threading.Lock()
         self._monitor = self._new_monitor()
         self._termination = Termination(self._wake, _note_interruption)
@@ -95,6 +97,7 @@ class RunObserver:
     def run_opened(self, run: LiveRun) -> None:
         """Take the first sample of a run and watch it from now on."""
         self._samples[run.run_id] = 0
+        self._forecasts[run.run_id] = Forecast(run, self._config.artifact_root)
         self._spent_before[run.run_id] = self._spent()
         self._pipelines[run.name] = None
         with guard.shielded("monitor start"), self._starting:
@@ -130,6 +133,7 @@ class RunObserver:
         with guard.shielded("watchdog"):
             self._watchdog.run_closed(run.run_dir)
         self._samples.pop(run.run_id, None)
+        self._forecasts.pop(run.run_id, None)
         self._spent_before.pop(run.run_id, None)
         if self.outcomes is not None:
             with guard.shielded("instruments"):
@@ -146,6 +150,17 @@ class RunObserver:
         with self._starting:  # a run of another thread may be opening now
             if not context.process.live_runs:
                 self.stop()
+
+    def eta_seconds(self, run: LiveRun) -> float | None:
+        """Return the seconds to the end of a run as of a step's start or end, None if unknown."""
+        with guard.shielded("ETA"):
+            return self._forecast(run).at_boundary()
+        return None
+
+    def _forecast(self, run: LiveRun) -> Forecast | JoinedForecast:
+        if run.run_id not in self._forecasts:  # of another process
+            self._forecasts[run.run_id] = JoinedForecast(run)
+        return self._forecasts[run.run_id]
 
     def step_began(self) -> None:
         """Start the thread in a child process, whose progress has to be written."""
@@ -203,6 +218,7 @@ class RunObserver:
         with guard.shielded("signal handler"):
             self._termination.restore()
         self._samples.clear()
+        self._forecasts.clear()
         self._facts_threads.clear()
         self._starting = threading.Lock()
         self._monitor = self._new_monitor()
@@ -232,8 +248,15 @@ class RunObserver:
         self._sensors.close()
 
     def _gather(self, run: LiveRun) -> None:
+        with guard.shielded("history"), self._billed():
+            self._learn(run)
         with guard.shielded("facts"), self._billed():
             run.add_facts(self._facts())
+
+    def _learn(self, run: LiveRun) -> None:
+        forecast = self._forecasts.get(run.run_id)
+        if isinstance(forecast, Forecast):
+            forecast.learn(run.name)
 
     @contextmanager
     def _billed(self) -> Generator[None]:
@@ -274,12 +297,15 @@ class RunObserver:
     def _keep_up(self) -> None:
         """Write what may wait, at most for 1 % of the time, and draw what is seen."""
         for run in list(context.process.live_runs):
-            if not run.owner:
+            eta = None
+            with guard.shielded("ETA"):
+                eta = self._forecast(run).within()
+            if run.owner:
+                self._report_faults(run)
+                run.recorder.refresh(self.cost(run))
+            else:
                 run.recorder.refresh(SelfCost())
-                continue
-            self._report_faults(run)
-            run.recorder.refresh(self.cost(run))
-            self._console.tick(run.steps.views(), None, run.elapsed())
+            self._console.tick(run.steps.views(), eta, run.elapsed())
 
     def _report_faults(self, run: LiveRun) -> None:
         now = time.monotonic()

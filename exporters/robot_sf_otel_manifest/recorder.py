@@ -104,15 +104,20 @@ class OwnerRecorder:
 
     def take_in_the_past(self) -> RunFold:
         """Read what a resumed run recorded before, so that the record goes on from there."""
-        own = JournalTail(self._paths.journal)
         with self._refreshing:
-            for event in heapq.merge(
-                own.events(), *self._worker_events(), key=attrgetter("time_unix_nano")
-            ):
-                self._fold.apply(event)
+            self._fold_anew()
             for snapshot in iter_snapshots(self._paths.telemetry):
                 self._summary.add(snapshot)
         return self._fold
+
+    def _fold_anew(self) -> None:
+        """Fold what is in the journals, from their beginning."""
+        self._fold, self._tails = RunFold(), {}
+        self._incoming.clear()
+        own = JournalTail(self._paths.journal).events()
+        for event in heapq.merge(own, *self._worker_events(), key=attrgetter("time_unix_nano")):
+            self._fold.apply(event)
+        self._torn = False
 
     def _acquire(self) -> None:
         if not self._created or self._lock is not None:
@@ -228,8 +233,8 @@ class OwnerRecorder:
         self._acquire()
 
     def _take_in(self) -> None:
-        if self._torn:  # an event may be missing: the journals have them all
-            self._fold, _ = fold_run(self.run_dir)
+        if self._torn:
+            self._fold_anew()
         own: list[Event] = []
         end: list[Event] = []
         while self._incoming:
@@ -238,7 +243,7 @@ class OwnerRecorder:
         # By time, so that what a child reports of a step comes after the step's start, but each
         # journal in its own order. The end is last: it closes the steps that children left open.
         merged = heapq.merge(own, *self._worker_events(), key=attrgetter("time_unix_nano"))
-        self._torn = True  # Ctrl-C may come in between
+        self._torn = True  # by Ctrl-C, which may come in between and lose an event to the fold
         for event in itertools.chain(merged, end):
             self._fold.apply(event)
             self._dirty = True

@@ -78,6 +78,11 @@ class RunFold:
         return self._pipeline
 
     @property
+    def scenario(self) -> str | None:
+        """The scenario, None where none was named."""
+        return self._scenario
+
+    @property
     def status(self) -> RunStatus:
         """`pending` before the start, `running`, or how it ended."""
         if self.sessions.end is not None:

@@ -1,0 +1,161 @@
+"""Runs as the ETA engine sees them: a live one at a moment, completed ones as its history.
+
+Time is that of the run, without pauses between its sessions. Steps that overlap are put one after
+the other by their ends (see `contributions`), so that what they add sums up to the run's time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from robot_sf_otel.analysis.eta import (
+    Estimate,
+    FinishedStep,
+    PastRun,
+    PastStep,
+    PlannedStep,
+    RunningStep,
+    Situation,
+    contributions,
+)
+from robot_sf_otel.manifest.schema import Eta
+
+if TYPE_CHECKING:
+    from robot_sf_otel.analysis.eta import Curve
+    from robot_sf_otel.manifest.execution import Execution
+    from robot_sf_otel.manifest.fold import RunFold
+    from robot_sf_otel.manifest.plan import Plan
+    from robot_sf_otel.manifest.schema import PipelineRunRecord, StepExecutionEntry
+
+_PAUSED: Final = 1.02
+"""A record whose steps span more than its duration times this was stopped and resumed."""
+
+
+def situation(fold: RunFold, now_ns: int, host: str | None) -> Situation | None:
+    """Return a run as it stands at a time in Unix nanoseconds, None before its start was seen."""
+    elapsed = fold.sessions.ran_until(now_ns)
+    if fold.started is None or elapsed is None:
+        return None
+    plan = fold.plan
+    executions = fold.top_level()
+    running = [run for run in executions if run.status == "running"]
+    busy = {run.step_id for run in running}
+    done = [run for run in executions if run.status == "completed" and run.step_id not in busy]
+    # Attempts that failed took time too: whatever comes after them begins when they ended.
+    over = [run for run in executions if run.ended_ns is not None]
+    added = contributions((_interval(fold, run) for run in over), elapsed)
+    seconds = {id(run): share for run, share in zip(over, added, strict=True)}
+    return Situation(
+        elapsed=elapsed,
+        plan=tuple(_planned(plan, executions)),
+        finished=tuple(
+            FinishedStep(run.step_id, seconds[id(run)], _total(run)) for run in done
+        ),
+        running=tuple(_running(fold, run, elapsed) for run in running),
+        host=host,
+        scenario=fold.scenario,
+    )
+
+
+def _interval(fold: RunFold, run: Execution) -> tuple[float, float]:
+    began = fold.sessions.ran_until(run.started_ns) or 0.0
+    return began, max(began, fold.sessions.ran_until(run.ended_ns or 0) or 0.0)
+
+
+def _planned(plan: Plan, executions: Iterable[Execution]) -> Iterable[PlannedStep]:
+    said = {run.step_id: run for run in executions}
+    for step in plan.steps:
+        if plan.is_skipped(step.step_id):
+            continue
+        run = said.get(step.step_id)
+        expected = run.expected_seconds if run is not None else None
+        total = run.progress.total if run is not None else None
+        yield PlannedStep(
+            step.step_id,
+            step.expected_seconds if expected is None else expected,
+            step.total if total is None else total,
+        )
+
+
+def _total(run: Execution) -> float | None:
+    return run.progress.total or run.progress.done or None
+
+
+def _running(fold: RunFold, run: Execution, elapsed: float) -> RunningStep:
+    progress = run.progress
+    known = bool(progress.done) or progress.total is not None
+    return RunningStep(
+        run.step_id,
+        elapsed=max(0.0, elapsed - (fold.sessions.ran_until(run.started_ns) or 0.0)),
+        done=progress.done if known else None,
+        total=progress.total,
+        curve=tuple(run.measured.points()),
+    )
+
+
+def past_run(record: PipelineRunRecord) -> PastRun | None:
+    """Return a completed run as history, None where it tells no duration."""
+    total = record.duration_seconds
+    entries = [
+        entry
+        for entry in record.steps
+        if entry.parent_step_id is None and entry.started_at and entry.ended_at
+    ]
+    if record.status != "completed" or total is None or not entries:
+        return None
+    added = _added(entries, total)
+    steps = tuple(
+        PastStep(
+            entry.step_id,
+            seconds,
+            entry.progress.total or entry.progress.done or None,
+            _curve(entry),
+        )
+        for entry, seconds in zip(entries, added, strict=True)
+        if entry.status == "completed"
+    )
+    host = record.host.get("hostname")
+    return PastRun(
+        steps=steps,
+        # Without what failed and was tried again: the next run is not expected to do that.
+        total_seconds=sum(step.seconds for step in steps),
+        host=host if isinstance(host, str) else None,
+        scenario=record.scenario_config_path,
+    )
+
+
+def _added(entries: list[StepExecutionEntry], total: float) -> list[float]:
+    times = [
+        (_unix(entry.started_at or ""), _unix(entry.ended_at or "")) for entry in entries
+    ]
+    began = min(start for start, _ in times)
+    until = max(end for _, end in times)
+    if until - began > total * _PAUSED:
+        return [entry.duration_seconds or 0.0 for entry in entries]
+    lead = max(0.0, total - (until - began))
+    intervals = [(start - began + lead, end - began + lead) for start, end in times]
+    return contributions(intervals, total)
+
+
+def _unix(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _curve(entry: StepExecutionEntry) -> Curve:
+    return tuple(entry.progress_curve)
+
+
+def shown(estimate: Estimate) -> Eta | None:
+    """Return an estimate as it is recorded and shown, None where it is not worth showing."""
+    if not estimate.shown or estimate.remaining_seconds is None:
+        return None
+    return Eta(
+        remaining_seconds=estimate.remaining_seconds,
+        low_seconds=estimate.low_seconds,
+        high_seconds=estimate.high_seconds,
+        total_seconds=estimate.total_seconds,
+        basis=estimate.basis,
+        history_runs=estimate.history_runs,
+    )
