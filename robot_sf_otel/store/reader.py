@@ -18,6 +18,7 @@ from robot_sf_otel.store.layout import RunPaths
 from robot_sf_otel.store.legacy import OLD_FORMAT, read_old_run
 from robot_sf_otel.store.lines import last_lines, read_whole
 from robot_sf_otel.store.lock import owner_state, read_owner
+from robot_sf_otel.store.stamp import take_stamp
 from robot_sf_otel.store.tail import is_too_deep, may_be_deep
 from robot_sf_otel.store.telemetry import iter_snapshots, last_snapshot, summarise
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from robot_sf_otel.manifest.schema import FieldSummary, TelemetrySnapshot
     from robot_sf_otel.store.identity import ProcessIdentity
+    from robot_sf_otel.store.stamp import Stamp
 
 LOST: Final = "the process that ran it is gone and did not close the record"
 _TAIL: Final = 256 * 1024
@@ -47,13 +49,21 @@ class LoadedRun:
         run_dir: Where it lies.
         record: What is known about it.
         problems: What could not be read, for people.
+        stamp: That of its files where all is as manifest.json has it, None where it was folded.
     """
 
-    def __init__(self, run_dir: Path, record: PipelineRunRecord, problems: list[str]) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        record: PipelineRunRecord,
+        problems: list[str],
+        stamp: Stamp | None = None,
+    ) -> None:
         """Keep what was read."""
         self.run_dir = run_dir
         self.record = record
         self.problems = problems
+        self.stamp = stamp
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the type of the record's field
         """Return a field of the record."""
@@ -189,9 +199,10 @@ def load_run(run_dir: Path, *, telemetry: bool = True) -> LoadedRun:
     Raises:
         UnreadableRun: The directory holds no run.
     """
+    stamp = take_stamp(str(run_dir))
     written = _written_record(run_dir)
-    if written is not None and _is_final(run_dir, written):
-        return LoadedRun(run_dir, written, _version_problem(written))
+    if written is not None and _is_final(written, stamp):
+        return LoadedRun(run_dir, written, _version_problem(written), stamp)
     fold, problems = fold_run(run_dir)
     if fold.started is None:
         return _without_start(run_dir, written, problems)
@@ -286,17 +297,9 @@ def _free_values(record: PipelineRunRecord) -> list[object]:
     ]
 
 
-def _is_final(run_dir: Path, record: PipelineRunRecord) -> bool:
+def _is_final(record: PipelineRunRecord, stamp: Stamp | None) -> bool:
     """Return whether manifest.json is terminal and no journal was written after it."""
-    if record.status not in TERMINAL_RUN:
-        return False
-    paths = RunPaths(run_dir)
-    try:
-        written = paths.record.stat().st_mtime_ns
-        journals = [paths.journal, *worker_journals(run_dir)]
-        return all(path.stat().st_mtime_ns <= written for path in journals)
-    except OSError:
-        return False
+    return record.status in TERMINAL_RUN and stamp is not None and stamp.is_derived
 
 
 def _version_problem(record: PipelineRunRecord) -> list[str]:
