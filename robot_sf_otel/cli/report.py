@@ -15,6 +15,7 @@ from robot_sf_otel.cli.common import (
     TableFormat,
     TextFormat,
     artifact_roots,
+    beside_earlier,
     complain,
     fail,
     load,
@@ -54,6 +55,8 @@ class ExportFormat(StrEnum):
 
 
 _SUFFIXES: Final = {".json": ExportFormat.JSON, ".md": ExportFormat.MARKDOWN}
+MOST_BYTES: Final = 1024 * 1024
+"""Samples that one look at a run reads where manifest.json does not tell their figures: 0.1 s."""
 _TIME_HELP: Final = "RFC 3339, a date (local), or a span ago such as 24h or 7d."
 
 
@@ -137,7 +140,7 @@ def status(
     run: RunArgument = LATEST,
     form: Annotated[
         TextFormat,
-        typer.Option("--format", help="JSON: the record with `latest_sample` and `problems`."),
+        typer.Option("--format", help="JSON: the record with `latest_sample`, `history` and `problems`."),
     ] = TextFormat.TEXT,
 ) -> None:
     """Show one look at a run.
@@ -147,18 +150,20 @@ def status(
     from robot_sf_otel.store.layout import RunPaths
     from robot_sf_otel.store.telemetry import last_snapshot
 
-    found = load(context, run)
+    found = load(context, run, most_bytes=MOST_BYTES)
     sample = last_snapshot(RunPaths(found.run_dir).telemetry)
+    history = beside_earlier(found)
     if form is TextFormat.JSON:
         import msgspec
 
         fields: dict[str, Any] = msgspec.to_builtins(found.record)
-        write_json({**fields, "latest_sample": sample, "problems": found.problems})
+        more = {"latest_sample": sample, "history": history, "problems": found.problems}
+        write_json({**fields, **more})
         return
     from robot_sf_otel.report.status import add_status
 
     page = new_page()
-    add_status(page, found.record, sample, found.problems, datetime.now(UTC))
+    add_status(page, found.record, sample, found.problems, datetime.now(UTC), history=history)
     show(page)
 
 

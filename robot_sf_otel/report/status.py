@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from robot_sf_otel.analysis.durations import StepDuration
     from robot_sf_otel.manifest.schema import PipelineRunRecord, TelemetrySnapshot
 
 _STEPS: Final = 40
@@ -57,6 +58,8 @@ def add_status(
     sample: TelemetrySnapshot | None,
     problems: Sequence[str],
     now: datetime,
+    *,
+    history: Sequence[StepDuration] | None = None,
 ) -> None:
     """Add everything that `status` shows.
 
@@ -66,13 +69,14 @@ def add_status(
         sample: Its last telemetry sample.
         problems: What could not be read.
         now: The present.
+        history: The top-level steps beside those of earlier runs; None leaves that column out.
     """
     add_header(page, record, now)
     if record.status == "running":
         page.line(f"ETA      {tables.eta_text(record.eta)}")
     if record.steps:
         page.line()
-        tables.add_steps(page, record, now, usage=False, limit=_STEPS)
+        tables.add_steps(page, record, now, usage=False, limit=_STEPS, history=history)
     tables.add_errors(page, record.steps, trace=False, limit=_ERRORS)
     tables.add_findings(page, "Recommendations", record.recommendations)
     tables.add_findings(page, "Anomalies", record.anomalies)

@@ -8,8 +8,9 @@ import os
 from calendar import timegm
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from robot_sf_otel.manifest.codec import decode_raw
 from robot_sf_otel.manifest.events import NANOSECONDS
@@ -23,16 +24,36 @@ _STAMP: Final = 17
 """Characters of `20260131T120000Z-`."""
 
 
+class Folder(NamedTuple):
+    """A folder that may hold a run.
+
+    Attributes:
+        second: When the run began, in Unix seconds.
+        tracker: The folder that it lies in.
+        name: What it is called.
+    """
+
+    second: int
+    tracker: str
+    name: str
+
+    @property
+    def path(self) -> str:
+        """Where it lies."""
+        return f"{self.tracker}/{self.name}"
+
+
 def find_runs(roots: Sequence[Path]) -> list[Path]:
     """Return the run directories under artifact roots, in no order; links are not followed."""
-    return [tracker / name for tracker, name in _folders(roots) if _holds_run(f"{tracker}/{name}")]
+    paths = (f"{tracker}/{name}" for tracker, name in _names(roots))
+    return [Path(path) for path in paths if holds_run(path)]
 
 
-def _folders(roots: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+def _names(roots: Sequence[Path]) -> Iterator[tuple[str, str]]:
     """Yield the folders that may hold a run: where they lie and what they are called."""
     seen: set[str] = set()
     for root in roots:
-        tracker = root / TRACKER_DIR
+        tracker = str(root / TRACKER_DIR)
         try:
             real = os.path.realpath(tracker)  # two roots may be one
             if real in seen:
@@ -50,7 +71,8 @@ def _folders(roots: Sequence[Path]) -> Iterator[tuple[Path, str]]:
         yield from zip(itertools.repeat(tracker), names, strict=False)
 
 
-def _holds_run(run_dir: str) -> bool:
+def holds_run(run_dir: str) -> bool:
+    """Return whether a folder holds the journal of a run."""
     return os.path.isfile(f"{run_dir}/manifest.jsonl")  # noqa: PTH113 - 10,000 of them
 
 
@@ -122,23 +144,23 @@ def newest_first(roots: Sequence[Path]) -> Iterator[Path]:
     The time in a run id orders them without a file being read; only runs of the same second, and
     those with names of their own, are looked into.
     """
-    folders: list[tuple[int, Path, str]] = []
-    for tracker, name in _folders(roots):
+    return (Path(folder.path) for folder in folders_newest_first(roots) if holds_run(folder.path))
+
+
+def folders_newest_first(roots: Sequence[Path]) -> Iterator[Folder]:
+    """Yield what `newest_first` does, and folders that are named like a run but hold none."""
+    folders: list[Folder] = []
+    for tracker, name in _names(roots):
         begun = stamp_seconds(name)
         if begun is None:
-            if not _holds_run(f"{tracker}/{name}"):
-                continue
-            begun = precise_start(tracker / name) // NANOSECONDS
-        folders.append((begun, tracker, name))
+            begun = precise_start(Path(tracker, name)) // NANOSECONDS
+        folders.append(Folder(begun, tracker, name))
     folders.sort(key=_second, reverse=True)
     for _, same_second in itertools.groupby(folders, key=_second):
-        together = [
-            tracker / name for _, tracker, name in same_second if _holds_run(f"{tracker}/{name}")
-        ]
+        together = list(same_second)
         if len(together) > 1:
-            together.sort(key=lambda run_dir: (precise_start(run_dir), run_dir.name), reverse=True)
+            together.sort(key=lambda one: (precise_start(Path(one.path)), one.name), reverse=True)
         yield from together
 
 
-def _second(folder: tuple[int, Path, str]) -> int:
-    return folder[0]
+_second: Final = attrgetter("second")

@@ -15,8 +15,11 @@ import msgspec
 from robot_sf_otel.manifest.events import NANOSECONDS
 from robot_sf_otel.manifest.schema import SelfCost
 from robot_sf_otel.store.directories import (
+    Folder,
     find_runs,
     first_line,
+    folders_newest_first,
+    holds_run,
     newest_first,
     precise_start,
     started_ns,
@@ -130,8 +133,8 @@ def list_loaded(
 ) -> list[LoadedRun]:
     """Return what `list_records` does, with the steps and the directory of each run."""
     wanted = _Filter(status=status, scenario=scenario, pipeline=pipeline, host=host, tag=tag)
-    run_dirs = _between(newest_first(roots), since_ns, until_ns)
-    with closing(_matching(run_dirs, wanted)) as matching:
+    folders = _between(folders_newest_first(roots), since_ns, until_ns)
+    with closing(_matching(folders, wanted)) as matching:
         return list(itertools.islice(matching, limit))
 
 
@@ -157,8 +160,8 @@ def earlier_runs(
             time is worth more than a whole one; None for all.
     """
     wanted = _Filter(status="completed", pipeline=pipeline)
-    run_dirs = _between(newest_first(roots), None, before_ns)
-    with closing(_matching(run_dirs, wanted, unread)) as matching:
+    folders = _between(folders_newest_first(roots), None, before_ns)
+    with closing(_matching(folders, wanted, unread)) as matching:
         newest = [_slim(run.record) for run in itertools.islice(matching, limit)]
     return newest[::-1]
 
@@ -184,52 +187,47 @@ def _slim_step(step: StepExecutionEntry) -> StepExecutionEntry:
 
 
 def _between(
-    run_dirs: Iterator[Path], since_ns: int | None, until_ns: int | None
-) -> Iterator[Path]:
+    folders: Iterator[Folder], since_ns: int | None, until_ns: int | None
+) -> Iterator[Folder]:
     """Yield the runs that began in a span of time, of those that come newest first."""
     if since_ns is None and until_ns is None:
-        yield from run_dirs
+        yield from folders
         return
-    edges = {_second(since_ns), _second(until_ns)}
-    for run_dir in run_dirs:
-        begun = started_ns(run_dir)
-        if begun in edges:
-            begun = precise_start(run_dir)
+    edges = {None if edge is None else edge // NANOSECONDS for edge in (since_ns, until_ns)}
+    for folder in folders:
+        begun = folder.second * NANOSECONDS
+        if folder.second in edges:
+            begun = precise_start(Path(folder.path))
         if until_ns is not None and begun >= until_ns:
             continue
         if since_ns is not None and begun < since_ns:
-            if begun < (since_ns // NANOSECONDS) * NANOSECONDS:
+            if folder.second < since_ns // NANOSECONDS:
                 break
             continue
-        yield run_dir
-
-
-def _second(time_ns: int | None) -> int | None:
-    """Return the second of a time, as it stands in a run id."""
-    return None if time_ns is None else time_ns // NANOSECONDS * NANOSECONDS
+        yield folder
 
 
 def _matching(
-    run_dirs: Iterator[Path], wanted: _Filter, unread: int | None = None
+    folders: Iterator[Folder], wanted: _Filter, unread: int | None = None
 ) -> Generator[LoadedRun]:
     """Yield the runs that are asked for; the index tells which ones need not be read."""
     if not wanted.asks():
-        yield from filter(None, map(_readable, run_dirs))
+        yield from filter(None, map(_readable, folders))
         return
-    indexes: dict[Path, RunIndex] = {}
+    indexes: dict[str, RunIndex] = {}
     try:
-        for run_dir in run_dirs:
-            index = indexes.get(run_dir.parent)
+        for folder in folders:
+            index = indexes.get(folder.tracker)
             if index is None:
-                index = indexes[run_dir.parent] = RunIndex(run_dir.parent)
-            entry = index.entries.get(run_dir.name)
-            if entry is not None and entry.stamp == take_stamp(str(run_dir)):
-                run = _readable(run_dir) if wanted.takes(entry.facts) else None
+                index = indexes[folder.tracker] = RunIndex(Path(folder.tracker))
+            entry = index.entries.get(folder.name)
+            if entry is not None and entry.stamp == take_stamp(folder.path):
+                run = _readable(folder) if wanted.takes(entry.facts) else None
             elif unread == 0:
                 continue
             else:
                 unread = None if unread is None else unread - 1
-                run = _readable(run_dir)
+                run = _readable(folder)
                 if run is not None:
                     _note(index, run)
             if run is not None and wanted.takes(facts_of(run.record)):
@@ -245,8 +243,11 @@ def _note(index: RunIndex, run: LoadedRun) -> None:
         index.add(Entry(run.run_dir.name, run.stamp, facts_of(run.record)))
 
 
-def _readable(run_dir: Path) -> LoadedRun | None:
-    """Return a run, with the reason where it cannot be read; None where it is gone by now."""
+def _readable(folder: Folder) -> LoadedRun | None:
+    """Return a run, with the reason where it cannot be read; None where there is none."""
+    run_dir = Path(folder.path)
+    if not holds_run(folder.path):
+        return None
     try:
         return load_run(run_dir, telemetry=False)
     except UnreadableRun as error:

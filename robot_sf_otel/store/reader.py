@@ -25,7 +25,7 @@ from robot_sf_otel.store.telemetry import iter_snapshots, last_snapshot, summari
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from robot_sf_otel.manifest.schema import FieldSummary, TelemetrySnapshot
+    from robot_sf_otel.manifest.schema import TelemetrySnapshot
     from robot_sf_otel.store.identity import ProcessIdentity
     from robot_sf_otel.store.stamp import Stamp
 
@@ -36,6 +36,15 @@ _LARGEST: Final = 64 * 1024 * 1024
 """Bytes beyond which manifest.json is not read: the journals are, in bounded memory."""
 _FRESH_SECONDS: Final = 5.0
 """How far manifest.json of a live run may be behind its samples and still tell their figures."""
+
+_OLD_FIGURES: Final = (
+    "the telemetry figures are those of manifest.json, which the last samples are not in; `summary` "
+    "reads all of them"
+)
+_NO_FIGURES: Final = (
+    "there are no telemetry figures, as manifest.json has none and there are many samples; "
+    "`summary` reads all of them"
+)
 
 
 class UnreadableRun(ValueError):  # noqa: N818 - a state of the run, not of the caller
@@ -186,7 +195,9 @@ def _named(owner: ProcessIdentity | None) -> str:
     return f" (pid {owner.pid} on {owner.host})" if owner is not None else ""
 
 
-def load_run(run_dir: Path, *, telemetry: bool = True) -> LoadedRun:
+def load_run(
+    run_dir: Path, *, telemetry: bool = True, most_bytes: int | None = None
+) -> LoadedRun:
     """Read a run, whatever state it is in; nothing is written.
 
     A run whose process is gone without a closing event is shown as `failed`.
@@ -195,6 +206,8 @@ def load_run(run_dir: Path, *, telemetry: bool = True) -> LoadedRun:
         run_dir: The run's directory.
         telemetry: Whether samples are summarised where manifest.json is behind them; without, its
             figures are taken as they are.
+        most_bytes: Bytes of samples that are summarised at most, for an answer in time; the figures
+            of a longer file are those of manifest.json, or left out, and `problems` says so.
 
     Raises:
         UnreadableRun: The directory holds no run.
@@ -217,7 +230,13 @@ def load_run(run_dir: Path, *, telemetry: bool = True) -> LoadedRun:
     if state == "dead" and fold.status not in TERMINAL_RUN:
         fold.apply(closing_event(run_dir, fold))
         problems.append("the run was not closed; it is shown as failed")
-    figures = _figures(run_dir, written, alive=state == "alive", exact=telemetry)
+    figures = written.telemetry if written is not None else {}
+    if telemetry and _is_behind(run_dir, written, alive=state == "alive"):
+        samples = RunPaths(run_dir).telemetry
+        if most_bytes is None or _size(samples) <= most_bytes:
+            figures = summarise(samples)
+        else:
+            problems.append(_OLD_FIGURES if figures else _NO_FIGURES)
     cost = written.self_cost if written is not None else None
     try:
         record = fold.record(telemetry=figures, self_cost=cost)
@@ -246,21 +265,24 @@ def _without_start(
     return LoadedRun(run_dir, written, [*problems, said])
 
 
-def _figures(
-    run_dir: Path, written: PipelineRunRecord | None, *, alive: bool, exact: bool
-) -> dict[str, FieldSummary]:
-    """Return the summary of the samples: as written if that is fresh, for a day has 86,400."""
-    paths = RunPaths(run_dir)
+def _is_behind(run_dir: Path, written: PipelineRunRecord | None, *, alive: bool) -> bool:
+    """Return whether there are samples that the figures of manifest.json do not know."""
     if written is None:
-        return summarise(paths.telemetry) if exact else {}
+        return True
+    paths = RunPaths(run_dir)
     try:
         behind = paths.telemetry.stat().st_mtime - paths.record.stat().st_mtime
     except OSError:
-        behind = 0.0
+        return False
     # The owner of a live run writes both about every second, one after the other.
-    if not exact or behind <= (_FRESH_SECONDS if alive else 0.0):
-        return written.telemetry
-    return summarise(paths.telemetry)
+    return behind > (_FRESH_SECONDS if alive else 0.0)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def unreadable_record(run_dir: Path, reason: str) -> PipelineRunRecord:
