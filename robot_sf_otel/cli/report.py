@@ -11,6 +11,7 @@ import typer
 
 from robot_sf_otel.cli.common import (
     LATEST,
+    MOST_BYTES,
     RunArgument,
     TableFormat,
     TextFormat,
@@ -55,8 +56,6 @@ class ExportFormat(StrEnum):
 
 
 _SUFFIXES: Final = {".json": ExportFormat.JSON, ".md": ExportFormat.MARKDOWN}
-MOST_BYTES: Final = 1024 * 1024
-"""Samples that one look at a run reads where manifest.json does not tell their figures: 0.1 s."""
 _TIME_HELP: Final = "RFC 3339, a date (local), or a span ago such as 24h or 7d."
 
 
@@ -140,7 +139,9 @@ def status(
     run: RunArgument = LATEST,
     form: Annotated[
         TextFormat,
-        typer.Option("--format", help="JSON: the record with `latest_sample`, `history` and `problems`."),
+        typer.Option(
+            "--format", help="JSON: the record with `latest_sample`, `history` and `problems`."
+        ),
     ] = TextFormat.TEXT,
 ) -> None:
     """Show one look at a run.

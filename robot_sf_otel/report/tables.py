@@ -182,7 +182,9 @@ def add_steps(
         rows.append(row)
     page.table(head, rows, wrap=1)
     if history is not None and any(step.earlier_runs for step in history):
-        page.line("USUALLY is the median of comparable earlier runs, and how many there are.", "dim")
+        page.line(
+            "USUALLY is the median of comparable earlier runs, and how many there are.", "dim"
+        )
     if left_out:
         page.line(f"… {left_out:,} more steps; all of them with --format json", "dim")
 

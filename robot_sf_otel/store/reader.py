@@ -38,8 +38,8 @@ _FRESH_SECONDS: Final = 5.0
 """How far manifest.json of a live run may be behind its samples and still tell their figures."""
 
 _OLD_FIGURES: Final = (
-    "the telemetry figures are those of manifest.json, which the last samples are not in; `summary` "
-    "reads all of them"
+    "the telemetry figures are those of manifest.json, without the last samples; `summary` reads "
+    "all of them"
 )
 _NO_FIGURES: Final = (
     "there are no telemetry figures, as manifest.json has none and there are many samples; "
@@ -195,9 +195,7 @@ def _named(owner: ProcessIdentity | None) -> str:
     return f" (pid {owner.pid} on {owner.host})" if owner is not None else ""
 
 
-def load_run(
-    run_dir: Path, *, telemetry: bool = True, most_bytes: int | None = None
-) -> LoadedRun:
+def load_run(run_dir: Path, *, telemetry: bool = True, most_bytes: int | None = None) -> LoadedRun:
     """Read a run, whatever state it is in; nothing is written.
 
     A run whose process is gone without a closing event is shown as `failed`.
