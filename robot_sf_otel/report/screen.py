@@ -12,8 +12,6 @@ import os
 import signal
 from typing import TYPE_CHECKING, Final, Self, TextIO
 
-from robot_sf_otel.report.page import write_text
-
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
@@ -45,7 +43,7 @@ class Screen:
                 (signal.SIGTSTP, self._on_stop),
             )
         }
-        write_text(self._stream, _ENTER)
+        self._write(_ENTER)
         return self
 
     def __exit__(
@@ -55,7 +53,7 @@ class Screen:
         trace: TracebackType | None,
     ) -> None:
         """Give the screen back as it was."""
-        write_text(self._stream, _LEAVE)
+        self._write(_LEAVE)
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -76,17 +74,27 @@ class Screen:
             lines = [*lines[: room - 1], f"({left_out} more lines do not fit)"]
         picture = "\r\n".join(f"{line}\x1b[K" for line in lines)
         if picture != self._drawn:
-            write_text(self._stream, f"{_BEGIN}{picture}{_END}")
+            self._write(f"{_BEGIN}{picture}{_END}")
             self._drawn = picture
+
+    def _write(self, text: str) -> None:
+        """Write past the stream's buffer: a signal may come while another write is under way.
+
+        Raises:
+            OSError: The terminal is gone.
+        """
+        data = text.encode(self._stream.encoding or "ascii", "replace")
+        while data:
+            data = data[os.write(self._stream.fileno(), data) :]
 
     def _on_termination(self, _number: int, _frame: FrameType | None) -> None:
         raise SystemExit(_TERMINATED)
 
     def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
-        write_text(self._stream, _LEAVE)
+        self._write(_LEAVE)
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
         # Here the job goes on: SIGCONT.
         signal.signal(signal.SIGTSTP, self._on_stop)
-        write_text(self._stream, _ENTER)
+        self._write(_ENTER)
         self._drawn = ""
