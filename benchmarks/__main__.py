@@ -15,6 +15,7 @@ import msgspec
 
 from benchmarks import (
     demo_cost,
+    history_cost,
     import_cost,
     machine,
     overhead,
@@ -22,6 +23,7 @@ from benchmarks import (
     record_size,
     run_cost,
     sample_cost,
+    status_cost,
     step_cost,
 )
 from benchmarks.interpreters import undisturbed
@@ -51,6 +53,8 @@ MEASURES: Final[Mapping[str, Callable[[Task, Path], list[Row]]]] = {
     "sample": lambda task, here: sample_cost.measure(task.counts, here),
     "disk": lambda task, here: record_size.measure_disk(task.counts, here),
     "memory": lambda task, here: record_size.measure_memory(task.counts, here),
+    "list": lambda task, here: history_cost.measure(task.counts, here),
+    "status": lambda task, here: status_cost.measure(task.counts, here),
     "overhead": lambda task, here: overhead.measure(task.counts, here),
     "demo": lambda _task, here: demo_cost.measure(here),
 }
