@@ -28,7 +28,9 @@ steps does not pay for each."""
 WITHIN_SECONDS: Final = 5.0
 """Shortest time between two estimates within a step."""
 WITHIN_SHARE: Final = 0.01
-"""The same as a share of the time that the run has run: a day has some six hundred."""
+"""The same as a share of the time that the run has run, up to `WITHIN_LONGEST`."""
+WITHIN_LONGEST: Final = 60.0
+"""Seconds after which an ETA is old, whatever the age of the run; `status` shows the last one."""
 COST_SHARE: Final = 0.01
 """Largest share of the time that estimates may take."""
 RUNS: Final = 50
@@ -50,7 +52,7 @@ class Forecast:
         self._root = root
         self._host = socket.gethostname()
         self._engine = EtaEngine(())
-        self._pipeline = run.name
+        self._turns = 0
         self._learned: str | None = None
         self._shown: Eta | None = None
         self._shown_at = 0.0
@@ -70,17 +72,16 @@ class Forecast:
         now = self._now()
         if now >= self._boundary_due:
             self._work_out(now)
-        else:
-            self._due = 0.0  # the next look from the monitor thread knows of it
         return self._remaining(now)
 
     def within(self) -> float | None:
         """Return the remaining seconds while steps run, None where unknown. Monitor thread only."""
         now = self._now()
-        if now >= self._due:
+        name, turns = self._run.recorder.look(_news) or (None, self._turns)
+        if name is not None and self._learned not in {None, name}:
+            self.learn(name)  # a child process gave the run its name
+        if now >= self._due or (turns != self._turns and now >= self._boundary_due):
             self._work_out(now)
-            if self._learned is not None and self._pipeline != self._learned:
-                self.learn(self._pipeline)  # a child process gave the run its name
         return self._remaining(now)
 
     def _now(self) -> float:
@@ -97,7 +98,7 @@ class Forecast:
         time_ns = run.runtime.clock.time_ns()
 
         def look(fold: RunFold) -> Situation | None:
-            self._pipeline = fold.pipeline or self._pipeline
+            self._turns = fold.turns
             return situation(fold, time_ns, self._host)
 
         seen = run.recorder.look(look)
@@ -113,7 +114,13 @@ class Forecast:
         self._shown, self._shown_at = eta, now
         cost = (time.thread_time() - began) / COST_SHARE
         self._boundary_due = now + max(BOUNDARY_SECONDS, cost)
-        self._due = now + max(WITHIN_SECONDS, seen.elapsed * WITHIN_SHARE, cost)
+        self._due = now + max(
+            WITHIN_SECONDS, min(WITHIN_LONGEST, seen.elapsed * WITHIN_SHARE), cost
+        )
+
+
+def _news(fold: RunFold) -> tuple[str | None, int]:
+    return fold.pipeline, fold.turns
 
 
 class JoinedForecast:

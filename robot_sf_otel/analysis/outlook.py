@@ -6,7 +6,7 @@ the other by their ends (see `contributions`), so that what they add sums up to 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +18,6 @@ from robot_sf_otel.analysis.eta import (
     PlannedStep,
     RunningStep,
     Situation,
-    contributions,
 )
 from robot_sf_otel.manifest.schema import Eta
 
@@ -33,6 +32,25 @@ _PAUSED: Final = 1.02
 """A record whose steps span more than its duration times this was stopped and resumed."""
 
 
+def contributions(intervals: Sequence[tuple[float, float]]) -> list[float]:
+    """Return what each step added to the time of the run, in the order of the steps.
+
+    Steps are put one after the other by their ends: each one adds how much later the latest end so
+    far became. What lies between two steps belongs to the later one, what lies before the first to
+    that; steps that overlap share their time, and their sum is the time of the last end.
+
+    Args:
+        intervals: When each step began and ended, seconds since the run began.
+    """
+    added = [0.0] * len(intervals)
+    latest = 0.0
+    for place in sorted(range(len(intervals)), key=lambda place: intervals[place][1]):
+        end = intervals[place][1]
+        added[place] = max(0.0, end - latest)
+        latest = max(latest, end)
+    return added
+
+
 def situation(fold: RunFold, now_ns: int, host: str | None) -> Situation | None:
     """Return a run as it stands at a time in Unix nanoseconds, None before its start was seen."""
     elapsed = fold.sessions.ran_until(now_ns)
@@ -45,14 +63,12 @@ def situation(fold: RunFold, now_ns: int, host: str | None) -> Situation | None:
     done = [run for run in executions if run.status == "completed" and run.step_id not in busy]
     # Attempts that failed took time too: whatever comes after them begins when they ended.
     over = [run for run in executions if run.ended_ns is not None]
-    added = contributions((_interval(fold, run) for run in over), elapsed)
+    added = contributions([_interval(fold, run) for run in over])
     seconds = {id(run): share for run, share in zip(over, added, strict=True)}
     return Situation(
         elapsed=elapsed,
         plan=tuple(_planned(plan, executions)),
-        finished=tuple(
-            FinishedStep(run.step_id, seconds[id(run)], _total(run)) for run in done
-        ),
+        finished=tuple(FinishedStep(run.step_id, seconds[id(run)], _total(run)) for run in done),
         running=tuple(_running(fold, run, elapsed) for run in running),
         host=host,
         scenario=fold.scenario,
@@ -127,16 +143,14 @@ def past_run(record: PipelineRunRecord) -> PastRun | None:
 
 
 def _added(entries: list[StepExecutionEntry], total: float) -> list[float]:
-    times = [
-        (_unix(entry.started_at or ""), _unix(entry.ended_at or "")) for entry in entries
-    ]
+    times = [(_unix(entry.started_at or ""), _unix(entry.ended_at or "")) for entry in entries]
     began = min(start for start, _ in times)
     until = max(end for _, end in times)
     if until - began > total * _PAUSED:
         return [entry.duration_seconds or 0.0 for entry in entries]
     lead = max(0.0, total - (until - began))
     intervals = [(start - began + lead, end - began + lead) for start, end in times]
-    return contributions(intervals, total)
+    return contributions(intervals)
 
 
 def _unix(text: str) -> float:

@@ -19,7 +19,7 @@ class _Shown(NamedTuple):
 
 
 class EtaLog:
-    """Keeps what was shown; a run of a day has some six hundred.
+    """Keeps what was shown; a run of a day has some 1,500.
 
     Attributes:
         last: The one that counts now.

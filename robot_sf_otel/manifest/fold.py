@@ -7,7 +7,7 @@ that was killed all come from here.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.eta_log import EtaLog
@@ -36,6 +36,17 @@ from robot_sf_otel.manifest.schema import (
 from robot_sf_otel.manifest.sessions import Sessions
 
 
+_TURNS: Final = (
+    e.RunStarted,
+    e.PlanChanged,
+    e.StepStarted,
+    e.StepFinished,
+    e.StepSkipped,
+    e.WorkerLost,
+    e.RunResumed,
+)
+
+
 class RunFold:
     """Accumulates one run's events; `record()` is the manifest at any moment."""
 
@@ -61,6 +72,8 @@ class RunFold:
         self._eta = EtaLog()
         self._faults: dict[str, int] = {}
         self._self_cost: SelfCost | None = None
+        self.turns = 0
+        """Events so far that change what is still to be done."""
 
     @property
     def run_id(self) -> str | None:
@@ -91,6 +104,7 @@ class RunFold:
 
     def apply(self, event: Event) -> None:  # noqa: C901, PLR0912 - one case an event, nothing else
         """Take one event in."""
+        self.turns += isinstance(event, _TURNS)
         match event:
             case e.RunStarted():
                 self._on_run_started(event)

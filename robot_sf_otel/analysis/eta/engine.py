@@ -40,12 +40,16 @@ class EtaEngine:
         for f in s.finished:
             if f.step_id in prior:
                 h = H.steps[f.step_id]
-                obs.append((h.loading, math.log(f.seconds + H.floor) - prior[f.step_id], h.sigma**2))
+                obs.append(
+                    (h.loading, math.log(f.seconds + H.floor) - prior[f.step_id], h.sigma**2)
+                )
         progress = {}
         for r in s.running:
             h = H.steps.get(r.step_id)
             if h is not None and r.step_id in prior:
-                progress[r.step_id] = c = curve_history(H, h, weights, r, h.scale(r.total if h.own else size))
+                progress[r.step_id] = c = curve_history(
+                    H, h, weights, r, h.scale(r.total if h.own else size)
+                )
                 if c is not None:
                     obs.append((h.loading, c[2], h.sigma**2 + c[3]))
         f, vf = posterior(obs, tau2)
@@ -70,7 +74,10 @@ class EtaEngine:
                 c = progress[r.step_id]
                 if c is None:
                     med = max(math.exp(mu) - H.floor, H.floor / 2)
-                    q = [duration_quantile(med, math.sqrt(sig2), r.elapsed, a) - r.elapsed for a in (0.5, 0.1, 0.9)]
+                    q = [
+                        duration_quantile(med, math.sqrt(sig2), r.elapsed, a) - r.elapsed
+                        for a in (0.5, 0.1, 0.9)
+                    ]
                     run_rem.append((q[0], ((q[2] - q[1]) / 2 / Z) ** 2, lam * q[0]))
                     est_running.append(r.elapsed + q[0])
                 else:
@@ -87,7 +94,11 @@ class EtaEngine:
                         nxt = duration_quantile(gap, 0.2, pend, 0.5) - pend
                         left = max(0.0, rest - gap) + nxt
                     elif gap == 0:
-                        left = (duration_quantile(rest, max(sd, .1), pend, 0.5) - pend) if rest > 0 else 0.0
+                        left = (
+                            (duration_quantile(rest, max(sd, 0.1), pend, 0.5) - pend)
+                            if rest > 0
+                            else 0.0
+                        )
                     else:
                         left = rest
                     run_rem.append((left, (left * sd) ** 2, lam * left * 0))
@@ -111,7 +122,12 @@ class EtaEngine:
             same = fam.get(family(name))
             if same:
                 return sorted(same)[len(same) // 2]
-            hist = [e.seconds for n, h in H.steps.items() if family(n) == family(name) for e in h.entries]
+            hist = [
+                e.seconds
+                for n, h in H.steps.items()
+                if family(n) == family(name)
+                for e in h.entries
+            ]
             if hist:
                 return sorted(hist)[len(hist) // 2] * math.exp(f)
             if pace_pool:
@@ -125,7 +141,10 @@ class EtaEngine:
                 ok = False
                 continue
             basis.add("pace")
-            q = [duration_quantile(max(g, 1e-9), 0.6, r.elapsed, a) - r.elapsed for a in (0.5, 0.1, 0.9)]
+            q = [
+                duration_quantile(max(g, 1e-9), 0.6, r.elapsed, a) - r.elapsed
+                for a in (0.5, 0.1, 0.9)
+            ]
             if not H.runs:
                 q[0] = max(q[0], g)
             run_rem.append((q[0], ((q[2] - q[1]) / 2 / Z) ** 2, 0))
@@ -158,7 +177,9 @@ class EtaEngine:
         ls = math.log1p(sd / rem) if rem > 0 else 0.0
         low = rem * math.exp(-Z * ls)
         high = rem * math.exp(Z * ls)
-        return Estimate(rem, low, high, s.elapsed + rem, "+".join(sorted(basis)) or None, len(H.runs), True)
+        return Estimate(
+            rem, low, high, s.elapsed + rem, "+".join(sorted(basis)) or None, len(H.runs), True
+        )
 
 
 KAPPA = 1.0
@@ -177,7 +198,7 @@ def analogs(H: History, s: Situation, size, weights):
         for e in h.entries:
             d[e.run] += min(((v - e.log) / hs) ** 2, SIMCAP)
             n[e.run] += 1
-    return [w * math.exp(-0.5 * KAPPA * a / (b+1)) if b else w for w, a, b in zip(weights, d, n)]
+    return [w * math.exp(-0.5 * KAPPA * a / (b + 1)) if b else w for w, a, b in zip(weights, d, n)]
 
 
 def family(name: str) -> str:
@@ -241,7 +262,7 @@ def curve_history(H: History, h: StepHistory, weights, r: RunningStep, scale: fl
     prior = 2 * CURVE_PRIOR**2 / m
     nuT = (prior + st) / (2 + n) + MIN_SIGMA**2
     eU = math.log(now_u / U) if now_u > 0 and U > 0 else 0.0
-    nuU = (2*prior + su) / (2 + n) + MIN_SIGMA**2
+    nuU = (2 * prior + su) / (2 + n) + MIN_SIGMA**2
     if m <= 1:
         e, nu = eT, nuT
     else:

@@ -111,7 +111,9 @@ class History:
             e.size = s
             e.log -= h.scale(s)
 
-    def affinity(self, index: int, host: str | None, scenario: str | None, size: float | None) -> float:
+    def affinity(
+        self, index: int, host: str | None, scenario: str | None, size: float | None
+    ) -> float:
         run = self.runs[index]
         weight = 1.0
         if run.host != host:
@@ -123,7 +125,9 @@ class History:
             weight *= 1 / (1 + math.log(size / own) ** 2)
         return weight
 
-    def level(self, h: StepHistory, weights: Sequence[float], before: int, forgetting: float) -> float | None:
+    def level(
+        self, h: StepHistory, weights: Sequence[float], before: int, forgetting: float
+    ) -> float | None:
         pairs: list[tuple[float, float]] = []
         decay = 1.0
         for e in reversed(h.entries):
@@ -137,14 +141,20 @@ class History:
 
     def _learn(self) -> None:
         n = len(self.runs)
-        total = sum(sum(e.seconds for e in h.entries) / len(h.entries) for h in self.steps.values()) or 1.0
+        total = (
+            sum(sum(e.seconds for e in h.entries) / len(h.entries) for h in self.steps.values())
+            or 1.0
+        )
         for h in self.steps.values():
             h.share = sum(e.seconds for e in h.entries) / len(h.entries) / total
         first = max(1, n - 20)
         best = math.inf
         self.innovations: list[dict[str, float]] = []
         weights = {
-            r: [self.affinity(i, self.runs[r].host, self.runs[r].scenario, self.sizes[r]) for i in range(r)]
+            r: [
+                self.affinity(i, self.runs[r].host, self.runs[r].scenario, self.sizes[r])
+                for i in range(r)
+            ]
             for r in range(first, n)
         }
         logs = {(name, e.run): e.log for name, h in self.steps.items() for e in h.entries}
@@ -177,7 +187,10 @@ class History:
         tau2 = PRIOR_SIGMA**2
         pooled = PRIOR_SIGMA**2
         for _ in range(4):
-            fs = [posterior(((params[k][0], e, params[k][1]) for k, e in row.items()), tau2) for row in rows]
+            fs = [
+                posterior(((params[k][0], e, params[k][1]) for k, e in row.items()), tau2)
+                for row in rows
+            ]
             if fs:
                 tau2 = (2 * PRIOR_SIGMA**2 + sum(m * m + v for m, v in fs)) / (2 + len(fs))
             acc: dict[str, tuple[float, float, float, int]] = {}
@@ -199,9 +212,14 @@ class History:
                     u = (OUTLIER_DF + 1) / (OUTLIER_DF + eta2 / psi)
                     var[name] += u * eta2
                     cnt[name] += 1
-            logv = [(math.log(var[k] / cnt[k] + MIN_SIGMA**2), self.steps[k].share + 1e-6) for k in cnt]
+            logv = [
+                (math.log(var[k] / cnt[k] + MIN_SIGMA**2), self.steps[k].share + 1e-6) for k in cnt
+            ]
             if logv:
-                pooled = math.exp((sum(a * w for a, w in logv) + 0.3 * math.log(PRIOR_SIGMA**2)) / (sum(w for _, w in logv) + 0.3))
+                pooled = math.exp(
+                    (sum(a * w for a, w in logv) + 0.3 * math.log(PRIOR_SIGMA**2))
+                    / (sum(w for _, w in logv) + 0.3)
+                )
             for name in self.steps:
                 params[name][1] = (1 * pooled + var[name]) / (1 + cnt[name]) + MIN_SIGMA**2
         for name, (lam, psi) in params.items():

@@ -1,0 +1,211 @@
+"""Runs as the ETA engine sees them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robot_sf_otel.analysis.eta import Estimate, FinishedStep, PastStep, PlannedStep, Situation
+from robot_sf_otel.analysis.outlook import contributions, past_run, shown, situation
+from robot_sf_otel.manifest import events as e
+from robot_sf_otel.manifest.fold import RunFold
+from robot_sf_otel.manifest.schema import PlanStep, Progress
+
+SECOND = e.NANOSECONDS
+PLAN = [
+    PlanStep(step_id="collect", total=10),
+    PlanStep(step_id="train", expected_seconds=60),
+    PlanStep(step_id="evaluate"),
+]
+
+
+def started(name: str, at: float, **fields: Any) -> e.StepStarted:  # noqa: ANN401 - of the event
+    return e.StepStarted(time_unix_nano=int(at * SECOND), span_id=name, step_id=name, **fields)
+
+
+def finished(name: str, at: float, seconds: float, **fields: Any) -> e.StepFinished:  # noqa: ANN401
+    fields = {"status": "completed", "result": "success", **fields}
+    return e.StepFinished(
+        time_unix_nano=int(at * SECOND), span_id=name, duration_seconds=seconds, **fields
+    )
+
+
+def fold(*events: e.Event, plan: list[PlanStep] = PLAN) -> RunFold:
+    made = RunFold()
+    made.apply(e.RunStarted(time_unix_nano=0, run_id="r", pipeline="p", plan=plan))
+    for event in events:
+        made.apply(event)
+    return made
+
+
+def seen(made: RunFold, at: float) -> Situation:
+    found = situation(made, int(at * SECOND), "here")
+    assert found is not None
+    return found
+
+
+def test_steps_one_after_the_other_add_their_time_and_the_gap_before_them() -> None:
+    assert contributions([(1, 10), (12, 20)]) == [10, 10]
+
+
+def test_steps_at_once_share_their_time() -> None:
+    assert contributions([(0, 10), (0, 8), (0, 15)]) == [2, 8, 5]
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e5), st.floats(0, 1e5)), max_size=30))
+def test_what_steps_add_is_never_negative_and_sums_up_to_the_last_end(
+    pairs: list[tuple[float, float]],
+) -> None:
+    intervals = [(min(pair), max(pair)) for pair in pairs]
+    added = contributions(intervals)
+    assert all(seconds >= 0 for seconds in added)
+    assert sum(added) == pytest.approx(max((end for _, end in intervals), default=0.0))
+
+
+def test_a_live_run_is_seen_with_its_plan_what_is_done_and_what_runs() -> None:
+    made = fold(
+        started("collect", 0),
+        finished("collect", 20, 20, progress=Progress(done=10, total=10)),
+        started("train", 21, total=100, expected_seconds=50),
+        e.StepProgress(
+            time_unix_nano=25 * SECOND, span_id="train", progress=Progress(done=8, total=100)
+        ),
+    )
+    found = seen(made, 31)
+    assert (found.elapsed, found.host) == (31, "here")
+    assert found.plan == (
+        PlannedStep("collect", None, 10),
+        PlannedStep("train", 50, 100),
+        PlannedStep("evaluate"),
+    )
+    assert found.finished == (FinishedStep("collect", 20, 10),)
+    (train,) = found.running
+    assert (train.elapsed, train.done, train.total, train.curve) == (10, 8, 100, ((4, 8),))
+
+
+def test_a_skipped_step_is_no_step_to_come() -> None:
+    made = fold(e.StepSkipped(time_unix_nano=0, step_id="train"))
+    assert [step.step_id for step in seen(made, 1).plan] == ["collect", "evaluate"]
+
+
+def test_a_step_without_progress_tells_none() -> None:
+    (running,) = seen(fold(started("evaluate", 0)), 5).running
+    assert (running.done, running.total, running.curve) == (None, None, ())
+
+
+def test_a_failed_attempt_is_not_done_and_its_time_is_not_the_next_ones() -> None:
+    made = fold(
+        started("train", 0),
+        finished("train", 10, 10, status="failed", result="failure"),
+        e.StepStarted(time_unix_nano=10 * SECOND, span_id="again", step_id="train"),
+        e.StepFinished(
+            time_unix_nano=25 * SECOND,
+            span_id="again",
+            status="completed",
+            result="success",
+            duration_seconds=15,
+        ),
+    )
+    assert seen(made, 26).finished == (FinishedStep("train", 15),)
+
+
+def test_a_step_that_runs_again_is_not_done() -> None:
+    made = fold(started("train", 0), finished("train", 10, 10))
+    made.apply(e.StepStarted(time_unix_nano=11 * SECOND, span_id="again", step_id="train"))
+    found = seen(made, 12)
+    assert (found.finished, [step.step_id for step in found.running]) == ((), ["train"])
+
+
+def test_the_pause_before_a_resumption_is_no_time_of_the_run() -> None:
+    made = fold(
+        started("collect", 0),
+        finished("collect", 5, 5),
+        e.RunRecovered(time_unix_nano=10 * SECOND, status="failed", result="error"),
+        e.RunResumed(time_unix_nano=1000 * SECOND, duration_seconds=10),
+        started("train", 1000),
+    )
+    found = seen(made, 1007)
+    assert (found.elapsed, found.finished) == (17, (FinishedStep("collect", 5),))
+    assert found.running[0].elapsed == 7
+
+
+def test_a_run_whose_start_was_not_seen_is_no_situation() -> None:
+    assert situation(RunFold(), 0, None) is None
+
+
+def completed(*events: e.Event, seconds: float = 40, status: str = "completed") -> RunFold:
+    made = fold(*events)
+    made.apply(
+        e.RunFinished(
+            time_unix_nano=int(seconds * SECOND),
+            status="completed" if status == "completed" else "failed",
+            result="",
+            duration_seconds=seconds,
+        )
+    )
+    return made
+
+
+def test_a_completed_run_is_history_with_what_each_step_added() -> None:
+    past = past_run(
+        completed(
+            started("collect", 1),
+            finished("collect", 10, 9, progress=Progress(done=10), progress_curve=[(4, 5)]),
+            started("train", 12),
+            finished("train", 40, 28),
+        ).record()
+    )
+    assert past is not None
+    assert past.steps == (PastStep("collect", 10, 10, ((4, 5),)), PastStep("train", 30))
+    assert past.total_seconds == pytest.approx(40)
+
+
+def test_attempts_that_failed_are_no_history() -> None:
+    past = past_run(
+        completed(
+            started("train", 0),
+            finished("train", 15, 15, status="failed", result="failure"),
+            e.StepStarted(time_unix_nano=15 * SECOND, span_id="again", step_id="train"),
+            e.StepFinished(
+                time_unix_nano=40 * SECOND,
+                span_id="again",
+                status="completed",
+                result="success",
+                duration_seconds=25,
+            ),
+        ).record()
+    )
+    assert past is not None
+    assert (past.steps, past.total_seconds) == ((PastStep("train", 25),), 25)
+
+
+def test_a_resumed_run_is_history_without_its_pause() -> None:
+    past = past_run(
+        completed(
+            started("collect", 0),
+            finished("collect", 10, 10),
+            started("train", 5000),
+            finished("train", 5030, 30),
+            seconds=40,
+        ).record()
+    )
+    assert past is not None
+    assert [step.seconds for step in past.steps] == [10, 30]
+
+
+def test_runs_that_did_not_complete_or_have_no_steps_are_no_history() -> None:
+    assert past_run(completed(status="failed").record()) is None
+    assert past_run(completed().record()) is None
+    assert past_run(fold(started("train", 0)).record()) is None
+
+
+def test_an_estimate_that_means_nothing_is_not_shown() -> None:
+    assert shown(Estimate()) is None
+    assert shown(Estimate(5.0, 1.0, 500.0, 9.0, "pace", 0, shown=False)) is None
+    eta = shown(Estimate(5.0, 4.0, 7.0, 9.0, "history", 3, shown=True))
+    assert eta is not None
+    assert (eta.remaining_seconds, eta.low_seconds, eta.high_seconds) == (5, 4, 7)
+    assert (eta.total_seconds, eta.basis, eta.history_runs) == (9, "history", 3)
