@@ -73,7 +73,7 @@ class OwnerRecorder:
         self._incoming: deque[Event] = deque()
         self._fold = RunFold()
         self._summary = TelemetrySummary()
-        self._last_sample: TelemetrySnapshot | None = None
+        self._own_progress: TelemetrySnapshot | None = None
         self._tails: dict[str, JournalTail] = {}
         self._refreshing = threading.Lock()
         self._dirty = True
@@ -149,9 +149,10 @@ class OwnerRecorder:
         """Append a sample, with the progress of child processes where this one runs no step."""
         if snapshot.step_id is None:
             self._add_worker_progress(snapshot)
+        else:  # what children reported is in their journals, and newer there
+            self._own_progress = snapshot
         self._telemetry.append(snapshot)
         self._summary.add(snapshot)
-        self._last_sample = snapshot
         self._dirty = True
 
     def _add_worker_progress(self, snapshot: TelemetrySnapshot) -> None:
@@ -196,8 +197,6 @@ class OwnerRecorder:
             return None
         try:
             self._take_in()
-            if self._last_sample is not None:
-                self._fold.take_progress(self._last_sample)
             return function(self._fold)
         finally:
             self._refreshing.release()
@@ -235,6 +234,7 @@ class OwnerRecorder:
     def _take_in(self) -> None:
         if self._torn:
             self._fold_anew()
+        sample, self._own_progress = self._own_progress, None
         own: list[Event] = []
         end: list[Event] = []
         while self._incoming:
@@ -247,6 +247,8 @@ class OwnerRecorder:
         for event in itertools.chain(merged, end):
             self._fold.apply(event)
             self._dirty = True
+        if sample is not None:
+            self._fold.take_progress(sample)
         self._torn = False
 
     def _worker_events(self) -> Iterator[list[Event]]:
@@ -262,8 +264,6 @@ class OwnerRecorder:
     def _write_derived(self) -> None:
         began = time.monotonic()
         self._dirty = False
-        if self._last_sample is not None:
-            self._fold.take_progress(self._last_sample)
         try:
             record = self._fold.record(telemetry=self._summary.result(), self_cost=self._cost)
             self._derived_bytes += write_derived(self.run_dir, record)

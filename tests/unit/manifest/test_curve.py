@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +25,7 @@ def test_a_long_step_keeps_its_whole_course_in_few_points() -> None:
     points = curve(*((float(second), second * 2.0) for second in range(1, 86_401)))
     assert MOST / 4 <= len(points) <= MOST
     assert points[0] == (1, 2)
-    gaps = [later[0] - before[0] for before, later in zip(points, points[1:], strict=False)]
+    gaps = [later[0] - before[0] for before, later in itertools.pairwise(points)]
     assert max(gaps) < 86_400 / 8
 
 
