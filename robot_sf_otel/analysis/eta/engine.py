@@ -21,11 +21,11 @@ class EtaEngine:
         H = self._h
         size = run_size(s.size, [p.total for p in s.plan])
         weights = [H.affinity(i, s.host, s.scenario, size) for i in range(len(H.runs))]
-        if KAPPA and H.runs:
-            weights = analogs(H, s, size, weights)
         tau2 = H.tau**2
         if H.runs and s.host not in {r.host for r in H.runs}:
             tau2 = max(tau2, 0.5**2)
+        if KAPPA and H.runs:
+            weights = analogs(H, s, size, weights, tau2)
         done = {f.step_id for f in s.finished}
         running = {r.step_id: r for r in s.running}
         prior: dict[str, float] = {}
@@ -40,14 +40,14 @@ class EtaEngine:
         for f in s.finished:
             if f.step_id in prior:
                 h = H.steps[f.step_id]
-                obs.append((h.loading, math.log(f.seconds + H.floor) - prior[f.step_id], h.sigma**2))
+                obs.append((h.loading, H.log(f.seconds) - prior[f.step_id], h.sigma**2 + H.resolution(prior[f.step_id])))
         progress = {}
         for r in s.running:
             h = H.steps.get(r.step_id)
             if h is not None and r.step_id in prior:
                 progress[r.step_id] = c = curve_history(H, h, weights, r, h.scale(r.total if h.own else size))
                 if c is not None:
-                    obs.append((h.loading, c[2], h.sigma**2 + c[3]))
+                    obs.append((h.loading, c[2], h.sigma**2 + c[3] + H.resolution(prior[r.step_id])))
         f, vf = posterior(obs, tau2)
         finished_times = [x.seconds for x in s.finished]
         fam: dict[str, list[float]] = {}
@@ -69,7 +69,7 @@ class EtaEngine:
                 sig2 = lam * lam * vf + h.sigma**2
                 c = progress[r.step_id]
                 if c is None:
-                    med = max(math.exp(mu) - H.floor, H.floor / 2)
+                    med = math.exp(mu)
                     q = [duration_quantile(med, math.sqrt(sig2), r.elapsed, a) - r.elapsed for a in (0.5, 0.1, 0.9)]
                     run_rem.append((q[0], ((q[2] - q[1]) / 2 / Z) ** 2, lam * q[0]))
                     est_running.append(r.elapsed + q[0])
@@ -133,7 +133,7 @@ class EtaEngine:
             h = H.steps.get(p.step_id)
             if h is not None and p.step_id in prior:
                 lam = h.loading
-                med = max(0.0, math.exp(prior[p.step_id] + lam * f) - H.floor)
+                med = math.exp(prior[p.step_id] + lam * f)
                 rem += med
                 common += lam * med
                 var += (med * h.sigma) ** 2
@@ -156,6 +156,8 @@ class EtaEngine:
         var += common * common * vf
         sd = math.sqrt(var)
         ls = math.log1p(sd / rem) if rem > 0 else 0.0
+        if H.runs:
+            ls *= H.band
         low = rem * math.exp(-Z * ls)
         high = rem * math.exp(Z * ls)
         return Estimate(rem, low, high, s.elapsed + rem, "+".join(sorted(basis)) or None, len(H.runs), True)
@@ -165,19 +167,36 @@ KAPPA = 1.0
 SIMCAP = 9.0
 
 
-def analogs(H: History, s: Situation, size, weights):
-    d = [0.0] * len(H.runs)
-    n = [0.0] * len(H.runs)
+def analogs(H: History, s: Situation, size, weights, tau2):
+    n = len(H.runs)
+    prec = [1 / tau2] * n
+    total = [0.0] * n
+    rows = []
+    count = [0] * n
     for x in s.finished:
         h = H.steps.get(x.step_id)
         if h is None:
             continue
-        v = math.log(x.seconds + H.floor) - h.scale(x.total if h.own else size)
-        hs = max(h.sigma, 0.02)
+        v = H.log(x.seconds) - h.scale(x.total if h.own else size)
+        psi = max(h.sigma, SIMMIN) ** 2 + h.resolution
         for e in h.entries:
-            d[e.run] += min(((v - e.log) / hs) ** 2, SIMCAP)
-            n[e.run] += 1
-    return [w * math.exp(-0.5 * KAPPA * a / (b+1)) if b else w for w, a, b in zip(weights, d, n)]
+            d = v - e.log
+            prec[e.run] += 1 / psi
+            total[e.run] += d / psi
+            rows.append((e.run, d, psi))
+            count[e.run] += 1
+    if SHAPE:
+        offset = [t / p for t, p in zip(total, prec)]
+    else:
+        offset = [0.0] * n
+    dist = [o * o / tau2 for o in offset]
+    for r, d, psi in rows:
+        dist[r] += min((d - offset[r]) ** 2 / psi, SIMCAP)
+    return [w * math.exp(-0.5 * KAPPA * a / (b + 1)) if b else w for w, a, b in zip(weights, dist, count)]
+
+
+SHAPE = False
+SIMMIN = 0.02
 
 
 def family(name: str) -> str:

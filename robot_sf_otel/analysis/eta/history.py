@@ -12,15 +12,23 @@ from robot_sf_otel.analysis.eta.statistics import weighted_median
 
 RUNS = 50
 WINDOW = 24
-FORGETTING = (1.0, 0.9, 0.75, 0.55)
-MARGIN = 0.97
+FORGETTING = (0.65, 1.0)
+MARGIN = 0.9
 CLIP = 0.5
 OTHER_HOST = 0.25
 OTHER_SCENARIO = 0.25
-FLOOR = 0.002
+FLOOR = 0.001
+TINY = 0.1
 PRIOR_SIGMA = 0.1
 MIN_SIGMA = 0.003
 PHI = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98, 1.0)
+LONE = 0.5
+OWN_PHI = 1.0
+RUN_PHI = 0.8
+SPREAD = 0.03
+PHI_PEN = 1.0
+BAND0 = 1.3
+HALF_NORMAL = (0.08, 0.24, 0.4, 0.58, 0.78, 1.01, 1.3, 1.86)
 OUTLIER_DF = 4.0
 LOADING_SD = 0.3
 
@@ -45,10 +53,14 @@ class StepHistory:
     loading: float = 1.0
     sigma: float = PRIOR_SIGMA
     share: float = 0.0
+    lone: bool = False
+    resolution: float = 0.0
 
     def scale(self, size: float | None) -> float:
         if size is None or self.reference is None or size <= 0:
             return 0.0
+        if self.lone and not self.own:
+            return LONE * math.log(size / self.reference)
         return math.log((1 - self.phi) + self.phi * size / self.reference + 1e-12)
 
 
@@ -73,9 +85,16 @@ class History:
         for h in self.steps.values():
             self._scale(h)
         self.forgetting = 1.0
+        self.levels: list[dict[str, float]] = []
         self.tau = PRIOR_SIGMA
         self.host_tau = 0.4
         self._learn()
+
+    def log(self, seconds: float) -> float:
+        return math.log(max(seconds, self.floor * TINY))
+
+    def resolution(self, log: float) -> float:
+        return min(self.floor * math.exp(-log), 10.0) ** 2
 
     def _scale(self, h: StepHistory) -> None:
         totals = [e.total for e in h.entries]
@@ -87,12 +106,13 @@ class History:
             entry_sizes = [sizes[e.run] for e in h.entries]
         h.own = own
         for e in h.entries:
-            e.log = math.log(e.seconds + self.floor)
+            e.log = self.log(e.seconds)
         if any(s is None or s <= 0 for s in entry_sizes):
             return
         logs = [math.log(s) for s in entry_sizes if s]
         h.reference = math.exp(sum(logs) / len(logs))
-        prior = 0.98 if own else 0.8
+        prior = OWN_PHI if own else RUN_PHI
+        h.lone = max(logs) - min(logs) < 0.01
         h.phi = prior
         best = math.inf
         for phi in PHI:
@@ -104,7 +124,7 @@ class History:
             values.sort()
             mid = values[len(values) // 2]
             spread = sum(abs(v - mid) for v in values) / len(values)
-            cost = len(values) * math.log(spread + 0.03) + 2 * abs(phi - prior)
+            cost = len(values) * math.log(spread + SPREAD) + PHI_PEN * abs(phi - prior)
             if cost < best:
                 best, h.phi = cost, phi
         for e, s in zip(h.entries, entry_sizes, strict=True):
@@ -139,6 +159,7 @@ class History:
         n = len(self.runs)
         total = sum(sum(e.seconds for e in h.entries) / len(h.entries) for h in self.steps.values()) or 1.0
         for h in self.steps.values():
+            h.resolution = self.resolution(sum(e.log for e in h.entries) / len(h.entries))
             h.share = sum(e.seconds for e in h.entries) / len(h.entries) / total
         first = max(1, n - 20)
         best = math.inf
@@ -151,8 +172,10 @@ class History:
         for forgetting in FORGETTING:
             loss = 0.0
             rows: list[dict[str, float]] = []
+            levels: list[dict[str, float]] = []
             for r in range(first, n):
                 row: dict[str, float] = {}
+                lev: dict[str, float] = {}
                 for name, h in self.steps.items():
                     x = logs.get((name, r))
                     if x is None:
@@ -161,11 +184,38 @@ class History:
                     if level is None:
                         continue
                     row[name] = x - level
+                    lev[name] = level
                     loss += h.share * min(abs(x - level), CLIP)
                 rows.append(row)
+                levels.append(lev)
             if loss < best * MARGIN:
-                best, self.forgetting, self.innovations = loss, forgetting, rows
+                best, self.forgetting, self.innovations, self.levels = loss, forgetting, rows, levels
         self._factor()
+        self.band = self._calibrate()
+
+    def _calibrate(self) -> float:
+        zs: list[float] = []
+        for row, lev in list(zip(self.innovations, self.levels, strict=True))[-10:]:
+            names = list(row)
+            n = len(names)
+            for k in sorted({0, n // 3, 2 * n // 3}):
+                obs = [(self.steps[a].loading, row[a], self.steps[a].sigma ** 2 + self.steps[a].resolution) for a in names[:k]]
+                f, vf = posterior(obs, self.tau**2)
+                pred = actual = var = common = 0.0
+                for a in names[k:]:
+                    h = self.steps[a]
+                    base = math.exp(lev[a])
+                    med = base * math.exp(h.loading * f)
+                    pred += med
+                    actual += base * math.exp(row[a])
+                    var += (med * h.sigma) ** 2
+                    common += med * h.loading
+                sd = math.sqrt(var + common * common * vf)
+                if pred > 0 and sd > 0:
+                    zs.append(abs(math.log(actual / pred)) / math.log1p(sd / pred))
+        zs += [BAND0 * z for z in HALF_NORMAL]
+        zs.sort()
+        return zs[int(0.8 * len(zs))] / 1.2816
 
     def _factor(self) -> None:
         rows = [r for r in self.innovations if r]
@@ -177,7 +227,7 @@ class History:
         tau2 = PRIOR_SIGMA**2
         pooled = PRIOR_SIGMA**2
         for _ in range(4):
-            fs = [posterior(((params[k][0], e, params[k][1]) for k, e in row.items()), tau2) for row in rows]
+            fs = [posterior(((params[k][0], e, params[k][1] + self.steps[k].resolution) for k, e in row.items()), tau2) for row in rows]
             if fs:
                 tau2 = (2 * PRIOR_SIGMA**2 + sum(m * m + v for m, v in fs)) / (2 + len(fs))
             acc: dict[str, tuple[float, float, float, int]] = {}
