@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from robot_sf_otel.analysis.eta.curves import Progress, Reference, Rest, compare, rest_by_pace
 from robot_sf_otel.analysis.eta.factor import Deviation, run_factor
 from robot_sf_otel.analysis.eta.history import History
-from robot_sf_otel.analysis.eta.outlook import Outlook, family
+from robot_sf_otel.analysis.eta.outlook import SIMILAR_SIGMA, Outlook, family
 from robot_sf_otel.analysis.eta.records import (
     Estimate,
     FinishedStep,
@@ -168,13 +168,16 @@ class _Prediction:
         return True
 
     def _rest_by_others(self, step: RunningStep, pace: _Pace) -> Rest | None:
+        """Return what is left of a step by the steps that are done, None before the first."""
         seconds = pace.seconds(step.step_id)
         if seconds is None:
             return None
         self._basis.add("pace")
+        if pace.resembles(step.step_id):
+            return _unseen(max(seconds, 1e-6), SIMILAR_SIGMA, clean(step.elapsed))
         rest = _unseen(max(seconds, 1e-6), PACE_GROWTH_SIGMA, clean(step.elapsed))
-        seconds = max(rest.seconds, seconds)
-        return Rest(seconds, PACE_SIGMA * seconds)
+        # A stranger that is under way is not a short one: as long again as the others took.
+        return Rest(max(rest.seconds, seconds), PACE_SIGMA * max(rest.seconds, seconds))
 
     def _add_todo(self, todo: Sequence[PlannedStep], pace: _Pace) -> bool:
         """Add the steps that have not begun; False where one is unknown."""
@@ -200,11 +203,10 @@ class _Pace:
     """Guesses for steps of which nothing is known, from the steps of this run."""
 
     def __init__(self, finished: Sequence[FinishedStep], running: Sequence[float]) -> None:
-        self._families: dict[str, list[float]] = {}
-        for step in finished:
-            self._families.setdefault(family(step.step_id), []).append(clean(step.seconds))
+        # The latest of a family speaks for it: the first one has the start-up to bear.
+        self._families = {family(step.step_id): clean(step.seconds) for step in finished}
         durations = [clean(step.seconds) for step in finished] + list(running)
-        self._mean = sum(durations) / len(durations) if durations else None
+        self._mean = sum(durations) / len(durations) if finished else None
 
     def resembles(self, step_id: str) -> bool:
         """Return whether a step of a similar name is done."""
@@ -215,9 +217,8 @@ class _Pace:
         self._families.clear()
 
     def seconds(self, step_id: str) -> float | None:
-        """Return the median of similar steps, else the mean of all, else None."""
-        similar = sorted(self._families.get(family(step_id), ()))
-        return similar[len(similar) // 2] if similar else self._mean
+        """Return the duration of the latest similar step, else the mean of all, else None."""
+        return self._families.get(family(step_id), self._mean)
 
 
 def _todo(situation: Situation) -> list[PlannedStep]:
