@@ -1,4 +1,4 @@
-"""Progress inside a step: how long the rest takes, by its own pace and by the curves of past runs."""
+"""Progress inside a step: what is left by its own pace, and by the curves of past runs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from robot_sf_otel.analysis.eta.factor import LEAST_SIGMA
-from robot_sf_otel.analysis.eta.records import Curve
 from robot_sf_otel.analysis.eta.statistics import (
     LONGEST,
     clean,
@@ -17,14 +17,18 @@ from robot_sf_otel.analysis.eta.statistics import (
     weighted_median,
 )
 
-# One unit's time strays from the others' by this (standard deviation of the logarithm): decides how fast a unit that is
-# overdue makes the estimate grow, and how little one or two units say.
+if TYPE_CHECKING:
+    from robot_sf_otel.analysis.eta.records import Curve
+
+# One unit's time strays from the others' by this (standard deviation of the logarithm): decides how
+# fast a unit that is overdue makes the estimate grow, and how little one or two units say.
 UNIT_SIGMA = 0.2
 # Pace that drifts in the rest of a step, which no number of finished units excludes.
 DRIFT_SIGMA = 0.1
-# Pace is that of the latest quarter of the units, and of three at least: early units are slow in real runs, and pace drifts.
+# Pace is that of the latest quarter of the units, and of five at least: early units are slow in
+# real runs, and pace drifts.
 LATEST = 4
-LEAST_UNITS = 3.0
+LEAST_UNITS = 5.0
 # A deviation of e between two parts of a curve is an outlier, however large.
 OUTLIER = 1.0
 
@@ -33,7 +37,8 @@ class Progress:
     """Units done over a step's time, made monotonic.
 
     Args:
-        curve: Pairs of (seconds, units); progress that goes back, and what is not a number, is left out.
+        curve: Pairs of (seconds, units); progress that goes back, and what is not a number, is left
+            out.
     """
 
     def __init__(self, curve: Curve) -> None:
@@ -70,7 +75,8 @@ class Progress:
     def pace(self, units: float, unit: float = 1.0) -> float:
         """Return the seconds a unit took lately, at the moment when `units` were done.
 
-        The first unit is set apart as soon as there is a second: start-up and compilation make it slow.
+        The first unit is set apart as soon as there is a second: start-up and compilation make it
+        slow.
 
         Args:
             units: How many, at most `self.units`.
@@ -129,7 +135,7 @@ class _Point:
 
 
 def overdue(seconds: float, sigma: float, waiting: float) -> float:
-    """Return what is left of a time of which `waiting` seconds have passed, the longer the later."""
+    """Return what is left of a time after `waiting` seconds; it grows once it is overdue."""
     if seconds <= 0:
         return 0.0
     return duration_quantile(seconds, sigma, waiting, 0.5) - waiting
@@ -142,8 +148,9 @@ def compare(
 ) -> Reference | None:
     """Return what past curves say at the progress of now, None where they say nothing.
 
-    Runs with another total are compared at the same part of it, runs without one at the same units. Two signs are weighed
-    by how well they foretold the rest in the past runs themselves: the time so far, and the recent pace.
+    Runs with another total are compared at the same part of it, runs without one at the same units.
+    Two signs are weighed by how well they foretold the rest in the past runs themselves: the time
+    so far, and the recent pace.
 
     Args:
         now: Progress of the running step.
@@ -206,7 +213,7 @@ def _square(value: float, usual: float, rest: float) -> float:
 
 
 def rest_by_pace(now: Progress, total: float | None, elapsed: float) -> Rest | None:
-    """Return what is left of a step by its own pace alone, None before the first unit or without a total."""
+    """Return what is left of a step by its pace alone, None without a unit done or a total."""
     if not total or now.units <= 0 or now.seconds <= 0:
         return None
     left = max(0.0, total - now.units)
@@ -216,4 +223,6 @@ def rest_by_pace(now: Progress, total: float | None, elapsed: float) -> Rest | N
         return Rest(0.0, 0.0)
     current = min(1.0, left) * unit
     seconds = left * unit - current + overdue(current, UNIT_SIGMA, waiting)
-    return Rest(seconds, seconds * math.hypot(DRIFT_SIGMA, UNIT_SIGMA / math.sqrt(max(now.units, 1.0))))
+    return Rest(
+        seconds, seconds * math.hypot(DRIFT_SIGMA, UNIT_SIGMA / math.sqrt(max(now.units, 1.0)))
+    )

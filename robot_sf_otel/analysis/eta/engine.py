@@ -21,10 +21,12 @@ from robot_sf_otel.analysis.eta.records import (
 from robot_sf_otel.analysis.eta.statistics import clean, duration_quantile, exp
 from robot_sf_otel.analysis.eta.sums import BAND_SIGMAS, Sum
 
-# A step of which nothing but the pace of others is known: how long it takes, and how fast it grows when overdue.
+# A step of which nothing but the pace of others is known: how long it takes, and how fast it grows
+# when overdue.
 PACE_SIGMA = 1.0
 PACE_GROWTH_SIGMA = 0.6
-# An ETA is shown when its band is no wider than half of the run: "in 40 to 60 minutes" helps, "in 1 to 3 hours" does not.
+# An ETA is shown when its band is no wider than half of the run: "in 40 to 60 minutes" helps, "in 1
+# to 3 hours" does not.
 WIDEST_SHOWN = 0.5
 
 
@@ -44,7 +46,7 @@ class EtaEngine:
 
 
 class _Prediction:
-    """One estimate in the making: expectations, then the run's factor, then the sum of what is left."""
+    """One estimate in the making: expectations, the run's factor, the sum of what is left."""
 
     def __init__(self, history: History, situation: Situation) -> None:
         self._history = history
@@ -57,10 +59,13 @@ class _Prediction:
         ]
         self._factor = run_factor(self._deviations(), self._outlook.prior_variance)
         self._basis: set[str] = set()
+        self._expected_seconds: list[float] = []
         self._left = Sum()
 
     def estimate(self) -> Estimate:
         """Return the estimate; empty where a step that is left is of unknown length."""
+        if not self._situation.plan and not self._situation.running:
+            return Estimate()
         todo = _todo(self._situation)
         rests = [
             self._rest(step, now, past)
@@ -68,17 +73,16 @@ class _Prediction:
                 self._situation.running, self._progress, self._past, strict=True
             )
         ]
-        known = [
+        under_way = [
             clean(step.elapsed) + rest.seconds
             for step, rest in zip(self._situation.running, rests, strict=True)
             if rest is not None
         ]
-        pace = _Pace(self._situation.finished, known)
-        if not self._history.runs and not all(pace.resembles(step.step_id) for step in todo):
+        strangers = self._add_expected(todo)
+        pace = _Pace(self._situation.finished, under_way, self._expected_seconds)
+        if not self._history.runs and not all(pace.resembles(one.step_id) for one in strangers):
             pace.forget_families()
-        if not todo and not rests and not self._situation.plan:
-            return Estimate()
-        if not self._add_running(rests, pace) or not self._add_todo(todo, pace):
+        if not self._add_running(rests, pace) or not self._add_strangers(strangers, pace):
             return Estimate()
         if self._history.closing:
             self._left.add(self._history.closing, self._history.closing)
@@ -120,7 +124,7 @@ class _Prediction:
         return compare(now, self._outlook.total(step), past)
 
     def _deviations(self) -> list[Deviation]:
-        """Return how far the steps of this run, finished or under way, are from what was expected."""
+        """Return how far this run's steps, finished or under way, are from what was expected."""
         found = [self._outlook.deviation(step) for step in self._situation.finished]
         for step, past in zip(self._situation.running, self._past, strict=True):
             expected = self._outlook.expected(step.step_id, step.total)
@@ -179,41 +183,53 @@ class _Prediction:
         # A stranger that is under way is not a short one: as long again as the others took.
         return Rest(max(rest.seconds, seconds), PACE_SIGMA * max(rest.seconds, seconds))
 
-    def _add_todo(self, todo: Sequence[PlannedStep], pace: _Pace) -> bool:
-        """Add the steps that have not begun; False where one is unknown."""
-        paced = 0.0
+    def _add_expected(self, todo: Sequence[PlannedStep]) -> list[PlannedStep]:
+        """Add the steps to come that something is known of; return the others."""
+        strangers: list[PlannedStep] = []
         for step in todo:
             expected = self._outlook.expected(step.step_id, step.total)
-            if expected is not None:
-                self._basis.add(expected.basis)
-                seconds = expected.added * exp(expected.log + expected.loading * self._factor.mean)
-                self._left.add(seconds, expected.sigma * seconds, expected.loading * seconds)
+            if expected is None:
+                strangers.append(step)
                 continue
-            guess = pace.seconds(step.step_id)
-            if guess is None:
-                return False
+            self._basis.add(expected.basis)
+            duration = exp(expected.log + expected.loading * self._factor.mean)
+            self._expected_seconds.append(duration)
+            seconds = expected.added * duration
+            self._left.add(seconds, expected.sigma * seconds, expected.loading * seconds)
+        return strangers
+
+    def _add_strangers(self, strangers: Sequence[PlannedStep], pace: _Pace) -> bool:
+        """Add the steps to come that nothing is known of; False where there is no pace yet."""
+        guesses = [pace.seconds(step.step_id) for step in strangers]
+        known = [seconds for seconds in guesses if seconds is not None]
+        if known:
             self._basis.add("pace")
-            paced += guess
         # What is wrong with the pace is wrong with all steps that are guessed by it.
-        self._left.add(paced, PACE_SIGMA * paced)
-        return True
+        self._left.add(sum(known), PACE_SIGMA * sum(known))
+        return len(known) == len(strangers)
 
 
 class _Pace:
     """Guesses for steps of which nothing is known, from the steps of this run."""
 
-    def __init__(self, finished: Sequence[FinishedStep], running: Sequence[float]) -> None:
+    def __init__(
+        self,
+        finished: Sequence[FinishedStep],
+        under_way: Sequence[float],
+        expected: Sequence[float],
+    ) -> None:
         # The latest of a family speaks for it: the first one has the start-up to bear.
         self._families = {family(step.step_id): clean(step.seconds) for step in finished}
-        durations = [clean(step.seconds) for step in finished] + list(running)
-        self._mean = sum(durations) / len(durations) if finished else None
+        known = [*(clean(step.seconds) for step in finished), *expected]
+        # One step under way is no pace: nobody knows whether the plan's longest comes first.
+        self._mean = sum([*known, *under_way]) / len([*known, *under_way]) if known else None
 
     def resembles(self, step_id: str) -> bool:
         """Return whether a step of a similar name is done."""
         return family(step_id) in self._families
 
     def forget_families(self) -> None:
-        """Guess by the mean alone: beside strangers, a few familiar steps would only shift the sum."""
+        """Guess by the mean alone: beside strangers, familiar steps would only shift the sum."""
         self._families.clear()
 
     def seconds(self, step_id: str) -> float | None:
@@ -223,7 +239,8 @@ class _Pace:
 
 def _todo(situation: Situation) -> list[PlannedStep]:
     """Return the planned steps that have not begun; a name that stands twice is due twice."""
-    begun = Counter(step.step_id for step in (*situation.finished, *situation.running))
+    begun = Counter(step.step_id for step in situation.finished)
+    begun.update(step.step_id for step in situation.running)
     todo: list[PlannedStep] = []
     for step in situation.plan:
         if begun[step.step_id]:

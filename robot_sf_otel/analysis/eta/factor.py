@@ -6,19 +6,20 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-# How far a duration strays from its level before anything is learnt: 10 % (standard deviation of the logarithm). A pipeline's
-# own runs soon replace it.
+# How far a duration strays from its level before anything is learnt: 10 % (standard deviation of
+# the logarithm). A pipeline's own runs soon replace it.
 PRIOR_SIGMA = 0.1
 # A host that the history has not seen may be half or twice as fast.
 NEW_HOST_SIGMA = 0.5
 # How far a step's loading may lie from 1, "it follows the run in full", before anything is learnt.
 LOADING_SIGMA = 0.5
-# Degrees of freedom of Student's t distribution, the usual choice for errors with outliers: a stall of one step says little
-# about the run.
+# Degrees of freedom of Student's t distribution, the usual choice for errors with outliers: a stall
+# of one step says little about the run.
 FREEDOM = 4.0
 # No duration is known better than to 0.3 %.
 LEAST_SIGMA = 0.003
-# Passes over the past runs, and over the steps of one; more change the estimates by less than they are uncertain.
+# Passes over the past runs, and over the steps of one; more change the estimates by less than they
+# are uncertain.
 PASSES = 4
 REWEIGHTINGS = 6
 
@@ -55,14 +56,15 @@ class Trait:
 
 
 def robust_weight(residual: float, variance: float) -> float:
-    """Return the weight of an observation under Student's t distribution, 1 where it lies as expected."""
+    """Return an observation's weight under Student's t distribution: less, the farther off."""
     return (FREEDOM + 1) / (FREEDOM + residual * residual / variance)
 
 
 def run_factor(deviations: Sequence[Deviation], prior_variance: float) -> Factor:
     """Return the factor of a run, shrunk towards "as usual" and robust to single steps.
 
-    The posterior of a Gaussian factor, found by iterated reweighting (Lange, Little and Taylor, 1989).
+    The posterior of a Gaussian factor, found by iterated reweighting (Lange, Little and Taylor,
+    1989).
     """
     mean = 0.0
     variance = prior_variance
@@ -97,8 +99,9 @@ class Surprise:
 class FactorModel:
     """Loadings and spreads of a pipeline's steps, learnt from its past surprises.
 
-    A factor analysis with one factor by expectation maximisation: loadings are shrunk to 1, spreads to the pipeline's own
-    pooled spread, and the spread of the factor to `PRIOR_SIGMA`, so that few runs say little.
+    A factor analysis with one factor by expectation maximisation: loadings are shrunk to 1, spreads
+    to the pipeline's own pooled spread, and the spread of the factor to `PRIOR_SIGMA`, so that few
+    runs say little.
 
     Args:
         surprises: Of past runs.
@@ -126,7 +129,7 @@ class FactorModel:
         return self._variance if known_host else max(self._variance, NEW_HOST_SIGMA**2)
 
     def deviation(self, name: str, value: float, extra: float = 0.0) -> Deviation:
-        """Return a step's deviation with what is known of the step, `extra` added to its variance."""
+        """Return a step's deviation with the step's traits, `extra` added to its variance."""
         trait = self.traits[name]
         variance = trait.sigma**2 + self._resolution[name] + extra
         return Deviation(value, trait.loading, variance)

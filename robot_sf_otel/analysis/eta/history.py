@@ -1,37 +1,44 @@
-"""What the past runs of a pipeline teach: the level of each step, how it drifts, and how good the predictions were."""
+"""What past runs teach: each step's level, how it drifts, and how good predictions were."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from robot_sf_otel.analysis.eta.curves import Progress
 from robot_sf_otel.analysis.eta.factor import FactorModel, Surprise
-from robot_sf_otel.analysis.eta.records import PastRun, PastStep
 from robot_sf_otel.analysis.eta.scaling import Scaling, fit_scaling
 from robot_sf_otel.analysis.eta.statistics import clean, exp, positive, weighted_median
 from robot_sf_otel.analysis.eta.sums import BAND_SIGMAS, Sum
 
-# Past runs that are looked at; of these, the ones that are predicted from their own past, to learn from the errors.
+if TYPE_CHECKING:
+    from robot_sf_otel.analysis.eta.records import PastRun, PastStep
+
+# Past runs that are looked at; of these, the ones that are predicted from their own past, to learn
+# from the errors.
 RUNS = 50
 LESSONS = 20
 SCORED = 10
-# Values of a step that its level is made of: with the quick forgetting the weight of an older one is below 1/10,000.
+# Values of a step that its level is made of: with the quick forgetting the weight of an older one
+# is below 1/10,000.
 WINDOW = 24
-# How much weight a value keeps when a newer one comes. The quick one follows a shift that is seen twice (1 + 0.65 is more
-# than half of the whole weight) and ignores a lone stall (1 is less than half, even of three values). Without evidence it
-# is preferred: real pipelines jump and then hold their level.
+# How much weight a value keeps when a newer one comes. The quick one follows a shift that is seen
+# twice (1 + 0.65 is more than half of the whole weight) and ignores a lone stall (1 is less than
+# half, even of three values). Without evidence it is preferred: real pipelines jump and then hold
+# their level.
 QUICK, NEVER = 0.65, 1.0
 CLEARLY_BETTER = 0.9
 # A deviation beyond e^0.5 is an outlier for the choice, however large.
 OUTLIER = 0.5
 # What a past run of another host or scenario weighs: less, but it is not excluded.
 ELSEWHERE = 0.5
-# Durations are known to a thousandth of a usual run: clocks of a second, and things that nobody declared.
+# Durations are known to a thousandth of a usual run: clocks of a second, and things that nobody
+# declared.
 RESOLUTION = 0.001
-# Sizes of deviation of eight imagined predictions, evenly spread over a normal distribution that is 1.3 times too wide: with
-# few errors of its own a pipeline's band is a cautious one.
+# Sizes of deviation of eight imagined predictions, evenly spread over a normal distribution that is
+# 1.3 times too wide: with few errors of its own a pipeline's band is a cautious one.
 IMAGINED = tuple(1.3 * size for size in (0.08, 0.24, 0.4, 0.58, 0.78, 1.01, 1.3, 1.86))
 
 
@@ -67,7 +74,7 @@ class StepHistory:
         resolution: Variance of its logarithm for the clock's sake.
     """
 
-    values: list[Value] = field(default_factory=list)
+    values: list[Value] = field(default_factory=list[Value])
     by_units: bool = False
     scaling: Scaling = field(default_factory=Scaling)
     added: float = 1.0
@@ -109,7 +116,7 @@ class History:
         self.band = self._band()
 
     def log(self, seconds: float) -> float:
-        """Return the logarithm of a duration; a tenth of the resolution stands for all shorter ones."""
+        """Return a duration's logarithm; a tenth of the resolution stands for all shorter ones."""
         return math.log(max(clean(seconds), self._resolution / 10))
 
     def knows_host(self, host: str | None, before: int | None = None) -> bool:
@@ -160,10 +167,10 @@ class History:
         steps: dict[str, StepHistory] = {}
         for index, run in enumerate(self.runs):
             # The last attempt of a step is the one that counts.
-            for step in {step.step_id: step for step in run.steps}.values():
-                seconds = clean(step.seconds if step.duration is None else step.duration)
-                value = Value(index, step, seconds, self.sizes[index], self.log(seconds))
-                steps.setdefault(step.step_id, StepHistory()).values.append(value)
+            for past in {past.step_id: past for past in run.steps}.values():
+                seconds = clean(past.seconds if past.duration is None else past.duration)
+                value = Value(index, past, seconds, self.sizes[index], self.log(seconds))
+                steps.setdefault(past.step_id, StepHistory()).values.append(value)
         for step in steps.values():
             self._measure(step)
         whole = sum(step.share for step in steps.values()) or 1.0
@@ -251,5 +258,3 @@ class History:
         if not sigma or not actual:
             return None
         return abs(math.log(actual / predicted.seconds)) / sigma
-
-

@@ -6,13 +6,17 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from robot_sf_otel.analysis.eta.factor import Deviation
 from robot_sf_otel.analysis.eta.history import History, StepHistory, run_size
-from robot_sf_otel.analysis.eta.records import FinishedStep, PlannedStep, RunningStep, Situation
 from robot_sf_otel.analysis.eta.statistics import exp, positive, weighted_median
 
-# A declared duration is somebody's guess, and a step of a similar name another step (standard deviation of the logarithm).
+if TYPE_CHECKING:
+    from robot_sf_otel.analysis.eta.records import FinishedStep, RunningStep, Situation
+
+# A declared duration is somebody's guess, and a step of a similar name another step (standard
+# deviation of the logarithm).
 DECLARED_SIGMA = 0.5
 SIMILAR_SIGMA = 0.3
 # Below 2 % two past runs do not differ in what they say about a third.
@@ -61,9 +65,7 @@ class Outlook:
         self._history = history
         self._size = run_size(situation.size, [step.total for step in situation.plan])
         self._totals = {step.step_id: positive(step.total) for step in situation.plan}
-        self._declared = {
-            step.step_id: positive(step.expected_seconds) for step in situation.plan
-        }
+        self._declared = {step.step_id: positive(step.expected_seconds) for step in situation.plan}
         self.prior_variance = history.model.prior_variance(
             known_host=history.knows_host(situation.host)
         )
@@ -72,7 +74,7 @@ class Outlook:
         self._known: dict[str, Expected | None] = {}
 
     def expected(self, step_id: str, total: float | None = None) -> Expected | None:
-        """Return what is expected of a step, None where nothing is known of it or of one like it."""
+        """Return what is expected of a step, None where nothing is known of it or its like."""
         if step_id not in self._known:
             self._known[step_id] = (
                 self._by_history(step_id, total)
@@ -138,8 +140,8 @@ class Outlook:
     def _alike(self, finished: Sequence[FinishedStep], usual: Sequence[float]) -> list[float]:
         """Return the weights, those of past runs lower the less the finished steps resemble theirs.
 
-        A Gaussian kernel over the mean squared deviation: a run that took another path (a cold cache, another branch) from
-        its first steps on says less about the rest.
+        A Gaussian kernel over the mean squared deviation: a run that took another path (a cold
+        cache, another branch) from its first steps on says less about the rest.
         """
         distance = [0.0] * len(usual)
         count = [0] * len(usual)

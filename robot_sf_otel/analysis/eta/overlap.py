@@ -10,9 +10,10 @@ def added_seconds(
 ) -> tuple[float, ...]:
     """Return by how much each step moved the latest end of all steps.
 
-    The steps are taken in the order in which they ended. What lies between the latest end so far and a step's own end is
-    the step's: so a wait before a step belongs to the step that follows it, and a step that ran inside another adds
-    nothing. The values add up to the time from the run's start to the last end.
+    The steps are taken in the order in which they ended. What lies between the latest end so far
+    and a step's own end is the step's: so a wait before a step belongs to the step that follows it,
+    and a step that ran inside another adds nothing. The values add up to the time from the run's
+    start to the last end.
 
     Args:
         intervals: (start, end) of each step, in seconds of one clock.

@@ -6,14 +6,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# The part of a step's duration that is proportional to its size: close steps at the ends, where it decides most.
+# The part of a step's duration that is proportional to its size: close steps at the ends, where it
+# decides most.
 PARTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98, 1.0)
-# Before anything is learnt: declared units are what a step's work consists of; of a run's input size nobody knows how much
-# of a step depends on it. The weak pull towards it decides among parts that fit alike.
+# Before anything is learnt: declared units are what a step's work consists of; of a run's input
+# size nobody knows how much of a step depends on it. The weak pull towards it decides among parts
+# that fit alike.
 UNITS_PART = 1.0
 INPUT_PART = 0.8
 PULL = 1.0
-# Runs of one size say nothing of another: the square root lies half way between "all of it" and "none of it".
+# Runs of one size say nothing of another: the square root lies half way between "all of it" and
+# "none of it".
 UNKNOWN_POWER = 0.5
 # Durations that agree within this (a ratio of 3 %) are equally good fits.
 GOOD_FIT = 0.03
@@ -21,12 +24,13 @@ GOOD_FIT = 0.03
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """duration(size) = duration(reference) x (1 - part + part x size / reference), or a power of the size.
+    """A law of size: duration = duration(reference) x (1 - part + part x size / reference).
 
     Attributes:
-        reference: Size at which the level is stated, None where sizes are not known: then nothing scales.
+        reference: Size at which the level is stated, None where sizes are not known: then nothing
+            scales.
         part: Proportional part of the duration at the reference size.
-        power: Instead of that, the exponent of the size.
+        power: Instead of that law, the exponent of the size.
     """
 
     reference: float | None = None
@@ -34,7 +38,7 @@ class Scaling:
     power: float | None = None
 
     def log(self, size: float | None) -> float:
-        """Return the logarithm of duration(size) / duration(reference); 0 where the size is not known."""
+        """Return the logarithm of what a size does to the duration, 0 where it is not known."""
         if size is None or self.reference is None:
             return 0.0
         ratio = size / self.reference

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-# Times beyond 30,000 years, and ratios of e^50, are no longer times: arithmetic stays finite below them.
+# Times beyond 30,000 years, and ratios of e^50, are no longer times: arithmetic stays finite below
+# them.
 LONGEST = 1e12
 EXPONENT_LIMIT = 50.0
 # From the standard deviation of a logistic distribution to its scale.
@@ -30,9 +31,10 @@ def exp(value: float) -> float:
 def weighted_median(pairs: Iterable[tuple[float, float]]) -> float:
     """Return the weighted median of (value, weight) pairs.
 
-    The value below which half of the weight lies, and the middle of two where the halves meet exactly. One of three or
-    more values that has less than half of the weight does not decide alone, however far off it is. Of two values nobody
-    can say which one is usual: theirs is the weighted mean.
+    The value below which half of the weight lies, and the middle of two where the halves meet
+    exactly. One of three or more values that has less than half of the weight does not decide
+    alone, however far off it is. Of two values nobody can say which one is usual: theirs is the
+    weighted mean.
 
     Raises:
         ValueError: There are no pairs.
@@ -56,9 +58,10 @@ def weighted_median(pairs: Iterable[tuple[float, float]]) -> float:
 def duration_quantile(median: float, sigma: float, elapsed: float, share: float) -> float:
     """Return a quantile of a duration of which `elapsed` has passed already.
 
-    The duration is log-logistic: a lognormal's shape with heavier tails, and a closed form for what is left. Its survival
-    is S(x) = 1 / (1 + (x / median)^(1/b)), and the answer x solves S(x) = (1 - share) S(elapsed). Long before the median
-    the elapsed time changes nothing; long after it the answer grows in proportion to the elapsed time.
+    The duration is log-logistic: a lognormal's shape with heavier tails, and a closed form for what
+    is left. Its survival is S(x) = 1 / (1 + (x / median)^(1/b)), and the answer x solves S(x) = (1
+    - share) S(elapsed). Long before the median the elapsed time changes nothing; long after it the
+    answer grows in proportion to the elapsed time.
 
     Args:
         median: Median duration in seconds, positive.
@@ -69,6 +72,6 @@ def duration_quantile(median: float, sigma: float, elapsed: float, share: float)
     scale = sigma * LOGISTIC_SCALE
     exponent = math.log(elapsed / median) / scale if elapsed > 0 else -EXPONENT_LIMIT
     if exponent > EXPONENT_LIMIT:
-        return elapsed * (1 - share) ** -scale
+        return elapsed * math.exp(-scale * math.log(1 - share))
     odds = (1 + exp(exponent)) / (1 - share) - 1
     return max(elapsed, median * math.exp(scale * math.log(odds)))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from robot_sf_otel.analysis.eta.factor import Factor
+if TYPE_CHECKING:
+    from robot_sf_otel.analysis.eta.factor import Factor
 
 # 10 % and 90 % quantiles of a normal distribution, in standard deviations from its middle.
 BAND_SIGMAS = 1.2816
