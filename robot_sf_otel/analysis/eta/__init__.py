@@ -1,6 +1,7 @@
-"""When a run will be done, from its plan, its progress and its past."""
+"""When a run will be done: a pure engine over its plan, its progress and comparable past runs."""
 
 from robot_sf_otel.analysis.eta.engine import EtaEngine
+from robot_sf_otel.analysis.eta.overlap import added_seconds
 from robot_sf_otel.analysis.eta.records import (
     Curve,
     Estimate,
@@ -22,4 +23,5 @@ __all__ = [
     "PlannedStep",
     "RunningStep",
     "Situation",
+    "added_seconds",
 ]

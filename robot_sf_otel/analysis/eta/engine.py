@@ -1,303 +1,266 @@
-"""The estimate."""
+"""The estimate of a run's remaining time."""
 
 from __future__ import annotations
 
 import math
-import re
+from collections import Counter
 from collections.abc import Sequence
 
-from robot_sf_otel.analysis.eta.history import History, StepHistory, posterior, run_size, MIN_SIGMA
-from robot_sf_otel.analysis.eta.records import Estimate, PastRun, RunningStep, Situation
-from robot_sf_otel.analysis.eta.statistics import duration_quantile, weighted_median
+from robot_sf_otel.analysis.eta.curves import Progress, Reference, Rest, compare, rest_by_pace
+from robot_sf_otel.analysis.eta.factor import Deviation, run_factor
+from robot_sf_otel.analysis.eta.history import History
+from robot_sf_otel.analysis.eta.outlook import SIMILAR_SIGMA, Outlook, family
+from robot_sf_otel.analysis.eta.records import (
+    Estimate,
+    FinishedStep,
+    PastRun,
+    PlannedStep,
+    RunningStep,
+    Situation,
+)
+from robot_sf_otel.analysis.eta.statistics import clean, duration_quantile, exp
+from robot_sf_otel.analysis.eta.sums import BAND_SIGMAS, Sum
 
-Z = 1.2816
+# A step of which nothing but the pace of others is known: how long it takes, and how fast it grows
+# when overdue.
+PACE_SIGMA = 1.0
+PACE_GROWTH_SIGMA = 0.6
+# An ETA is shown when its band is no wider than half of the run: "in 40 to 60 minutes" helps, "in 1
+# to 3 hours" does not.
+WIDEST_SHOWN = 0.5
 
 
 class EtaEngine:
+    """Predicts the remaining time of runs of one pipeline.
+
+    Args:
+        history: Completed runs of the pipeline, oldest first; the latest 50 count.
+    """
+
     def __init__(self, history: Sequence[PastRun]) -> None:
-        self._h = History(history)
+        self._history = History(history)
 
-    def predict(self, s: Situation) -> Estimate:
-        H = self._h
-        size = run_size(s.size, [p.total for p in s.plan])
-        weights = [H.affinity(i, s.host, s.scenario, size) for i in range(len(H.runs))]
-        if KAPPA and H.runs:
-            weights = analogs(H, s, size, weights)
-        tau2 = H.tau**2
-        if H.runs and s.host not in {r.host for r in H.runs}:
-            tau2 = max(tau2, 0.5**2)
-        done = {f.step_id for f in s.finished}
-        running = {r.step_id: r for r in s.running}
-        prior: dict[str, float] = {}
-        for p in s.plan:
-            h = H.steps.get(p.step_id)
-            if h is None:
-                continue
-            level = H.level(h, weights, len(H.runs), H.forgetting)
-            if level is not None:
-                prior[p.step_id] = level + h.scale(p.total if h.own else size)
-        obs = []
-        for f in s.finished:
-            if f.step_id in prior:
-                h = H.steps[f.step_id]
-                obs.append(
-                    (h.loading, math.log(f.seconds + H.floor) - prior[f.step_id], h.sigma**2)
-                )
-        progress = {}
-        for r in s.running:
-            h = H.steps.get(r.step_id)
-            if h is not None and r.step_id in prior:
-                progress[r.step_id] = c = curve_history(
-                    H, h, weights, r, h.scale(r.total if h.own else size)
-                )
-                if c is not None:
-                    obs.append((h.loading, c[2], h.sigma**2 + c[3]))
-        f, vf = posterior(obs, tau2)
-        finished_times = [x.seconds for x in s.finished]
-        fam: dict[str, list[float]] = {}
-        for x in s.finished:
-            fam.setdefault(family(x.step_id), []).append(x.seconds)
-        # history families for unseen steps
-        rem = 0.0
-        common = 0.0
-        var = 0.0
-        basis = set()
-        run_rem: list[tuple[float, float, float]] = []
-        est_running: list[float] = []
-        unknown = []
-        for r in s.running:
-            h = H.steps.get(r.step_id)
-            if h is not None and r.step_id in prior:
-                lam = h.loading
-                mu = prior[r.step_id] + lam * f
-                sig2 = lam * lam * vf + h.sigma**2
-                c = progress[r.step_id]
-                if c is None:
-                    med = max(math.exp(mu) - H.floor, H.floor / 2)
-                    q = [
-                        duration_quantile(med, math.sqrt(sig2), r.elapsed, a) - r.elapsed
-                        for a in (0.5, 0.1, 0.9)
-                    ]
-                    run_rem.append((q[0], ((q[2] - q[1]) / 2 / Z) ** 2, lam * q[0]))
-                    est_running.append(r.elapsed + q[0])
-                else:
-                    rest, gap, eT, nu, pend = c
-                    g2 = sig2
-                    # combine prior for the step's own deviation (lam*f, sig2) with eT (nu)
-                    prec = 1 / sig2 + 1 / nu
-                    dev = (lam * f / sig2 + eT / nu) / prec
-                    vdev = 1 / prec
-                    rest *= math.exp(dev)
-                    gap *= math.exp(dev)
-                    sd = math.sqrt(vdev + nu)
-                    if pend > 0 and gap > 0:
-                        nxt = duration_quantile(gap, 0.2, pend, 0.5) - pend
-                        left = max(0.0, rest - gap) + nxt
-                    elif gap == 0:
-                        left = (
-                            (duration_quantile(rest, max(sd, 0.1), pend, 0.5) - pend)
-                            if rest > 0
-                            else 0.0
-                        )
-                    else:
-                        left = rest
-                    run_rem.append((left, (left * sd) ** 2, lam * left * 0))
-                    est_running.append(r.elapsed + left)
-                basis.add("history")
-                continue
-            c2 = curve_alone(r)
-            if c2 is not None:
-                left, sd = c2
-                run_rem.append((left, sd * sd, 0.0))
-                est_running.append(r.elapsed + left)
-                basis.add("progress")
-            else:
-                unknown.append(r)
-        todo = [p for p in s.plan if p.step_id not in done and p.step_id not in running]
-        if not H.runs and not all(family(p.step_id) in fam for p in todo):
-            fam = {}
-        pace_pool = finished_times + est_running
+    def predict(self, situation: Situation) -> Estimate:
+        """Return when a run will be done, as far as that is known."""
+        return _Prediction(self._history, situation).estimate()
 
-        def guess(name: str) -> float | None:
-            same = fam.get(family(name))
-            if same:
-                return sorted(same)[len(same) // 2]
-            hist = [
-                e.seconds
-                for n, h in H.steps.items()
-                if family(n) == family(name)
-                for e in h.entries
-            ]
-            if hist:
-                return sorted(hist)[len(hist) // 2] * math.exp(f)
-            if pace_pool:
-                return sum(pace_pool) / len(pace_pool)
-            return None
 
-        ok = True
-        for r in unknown:
-            g = guess(r.step_id)
-            if g is None:
-                ok = False
-                continue
-            basis.add("pace")
-            q = [
-                duration_quantile(max(g, 1e-9), 0.6, r.elapsed, a) - r.elapsed
-                for a in (0.5, 0.1, 0.9)
-            ]
-            if not H.runs:
-                q[0] = max(q[0], g)
-            run_rem.append((q[0], ((q[2] - q[1]) / 2 / Z) ** 2, 0))
-        for p in todo:
-            h = H.steps.get(p.step_id)
-            if h is not None and p.step_id in prior:
-                lam = h.loading
-                med = max(0.0, math.exp(prior[p.step_id] + lam * f) - H.floor)
-                rem += med
-                common += lam * med
-                var += (med * h.sigma) ** 2
-                basis.add("history")
-                continue
-            g = guess(p.step_id)
-            if g is None:
-                ok = False
-                continue
-            basis.add("pace")
-            rem += g
-            var += g * g
-        if not ok:
+class _Prediction:
+    """One estimate in the making: expectations, the run's factor, the sum of what is left."""
+
+    def __init__(self, history: History, situation: Situation) -> None:
+        self._history = history
+        self._situation = situation
+        self._outlook = Outlook(history, situation)
+        self._progress = [Progress(step.curve) for step in situation.running]
+        self._past = [
+            self._compare(step, now)
+            for step, now in zip(situation.running, self._progress, strict=True)
+        ]
+        self._factor = run_factor(self._deviations(), self._outlook.prior_variance)
+        self._basis: set[str] = set()
+        self._expected_seconds: list[float] = []
+        self._left = Sum()
+
+    def estimate(self) -> Estimate:
+        """Return the estimate; empty where a step that is left is of unknown length."""
+        if not self._situation.plan and not self._situation.running:
             return Estimate()
-        if run_rem:
-            m = max(run_rem)
-            rem += m[0]
-            var += m[1]
-            common += m[2]
-        var += common * common * vf
-        sd = math.sqrt(var)
-        ls = math.log1p(sd / rem) if rem > 0 else 0.0
-        low = rem * math.exp(-Z * ls)
-        high = rem * math.exp(Z * ls)
+        todo = _todo(self._situation)
+        rests = [
+            self._rest(step, now, past)
+            for step, now, past in zip(
+                self._situation.running, self._progress, self._past, strict=True
+            )
+        ]
+        under_way = [
+            clean(step.elapsed) + rest.seconds
+            for step, rest in zip(self._situation.running, rests, strict=True)
+            if rest is not None
+        ]
+        strangers = self._add_expected(todo)
+        pace = _Pace(self._situation.finished, under_way, self._expected_seconds)
+        if not self._history.runs and not all(pace.resembles(one.step_id) for one in strangers):
+            pace.forget_families()
+        if not self._add_running(rests, pace) or not self._add_strangers(strangers, pace):
+            return Estimate()
+        if self._history.closing:
+            self._left.add(self._history.closing, self._history.closing)
+        return self._result()
+
+    def _result(self) -> Estimate:
+        remaining = self._left.seconds
+        sigma = self._left.sigma(self._factor) * BAND_SIGMAS
+        if "history" in self._basis:
+            sigma *= self._history.band
+        low, high = remaining * exp(-sigma), remaining * exp(sigma)
+        total = clean(self._situation.elapsed) + remaining
         return Estimate(
-            rem, low, high, s.elapsed + rem, "+".join(sorted(basis)) or None, len(H.runs), True
+            remaining_seconds=remaining,
+            low_seconds=low,
+            high_seconds=high,
+            total_seconds=total,
+            basis="+".join(sorted(self._basis)) or "plan",
+            history_runs=len(self._history.runs) if "history" in self._basis else 0,
+            shown=high - low <= WIDEST_SHOWN * total,
         )
 
+    def _compare(self, step: RunningStep, now: Progress) -> Reference | None:
+        """Return what the past curves of a running step say at its progress."""
+        expected = self._outlook.expected(step.step_id, step.total)
+        if expected is None or expected.history is None:
+            return None
+        past = [
+            (
+                value.progress,
+                value.seconds,
+                value.step.total,
+                exp(expected.scale - expected.history.scaling.log(value.size)),
+                weight,
+            )
+            for value, weight in self._history.weighted(expected.history, self._outlook.weights)
+            if value.step.curve
+        ]
+        return compare(now, self._outlook.total(step), past)
 
-KAPPA = 1.0
-SIMCAP = 9.0
+    def _deviations(self) -> list[Deviation]:
+        """Return how far this run's steps, finished or under way, are from what was expected."""
+        found = [self._outlook.deviation(step) for step in self._situation.finished]
+        for step, past in zip(self._situation.running, self._past, strict=True):
+            expected = self._outlook.expected(step.step_id, step.total)
+            if past is not None and expected is not None:
+                found.append(
+                    self._outlook.weigh(expected, step.step_id, past.deviation, past.variance)
+                )
+        return [one for one in found if one is not None]
+
+    def _rest(self, step: RunningStep, now: Progress, past: Reference | None) -> Rest | None:
+        """Return what is left of a running step; None where only other steps' pace can tell."""
+        elapsed = clean(step.elapsed)
+        expected = self._outlook.expected(step.step_id, step.total)
+        own = rest_by_pace(now, self._outlook.total(step), elapsed)
+        if expected is None:
+            if own is not None:
+                self._basis.add("progress")
+            return own
+        self._basis.add(expected.basis)
+        shift = expected.loading * self._factor.mean
+        variance = expected.sigma**2 + expected.loading**2 * self._factor.variance
+        if past is not None:
+            # Two opinions on this step's own deviation, each with the weight of its precision.
+            part = past.variance / (variance + past.variance)
+            deviation = part * shift + (1 - part) * past.deviation
+            waiting = max(0.0, elapsed - now.seconds)
+            return past.rest_after(deviation, part * variance, waiting)
+        rest = _unseen(exp(expected.log + shift), math.sqrt(variance), elapsed)
+        if own is None:
+            return rest
+        self._basis.add("progress")
+        return _both(rest, own)
+
+    def _add_running(self, rests: Sequence[Rest | None], pace: _Pace) -> bool:
+        """Add the longest rest of the running steps; False where one is unknown."""
+        longest: Rest | None = None
+        for step, rest in zip(self._situation.running, rests, strict=True):
+            known = rest or self._rest_by_others(step, pace)
+            if known is None:
+                return False
+            if longest is None or known.seconds > longest.seconds:
+                longest = known
+        if longest is not None:
+            self._left.add(longest.seconds, longest.sigma)
+        return True
+
+    def _rest_by_others(self, step: RunningStep, pace: _Pace) -> Rest | None:
+        """Return what is left of a step by the steps that are done, None before the first."""
+        seconds = pace.seconds(step.step_id)
+        if seconds is None:
+            return None
+        self._basis.add("pace")
+        if pace.resembles(step.step_id):
+            return _unseen(max(seconds, 1e-6), SIMILAR_SIGMA, clean(step.elapsed))
+        rest = _unseen(max(seconds, 1e-6), PACE_GROWTH_SIGMA, clean(step.elapsed))
+        # A stranger that is under way is not a short one: as long again as the others took.
+        return Rest(max(rest.seconds, seconds), PACE_SIGMA * max(rest.seconds, seconds))
+
+    def _add_expected(self, todo: Sequence[PlannedStep]) -> list[PlannedStep]:
+        """Add the steps to come that something is known of; return the others."""
+        strangers: list[PlannedStep] = []
+        for step in todo:
+            expected = self._outlook.expected(step.step_id, step.total)
+            if expected is None:
+                strangers.append(step)
+                continue
+            self._basis.add(expected.basis)
+            duration = exp(expected.log + expected.loading * self._factor.mean)
+            self._expected_seconds.append(duration)
+            seconds = expected.added * duration
+            self._left.add(seconds, expected.sigma * seconds, expected.loading * seconds)
+        return strangers
+
+    def _add_strangers(self, strangers: Sequence[PlannedStep], pace: _Pace) -> bool:
+        """Add the steps to come that nothing is known of; False where there is no pace yet."""
+        guesses = [pace.seconds(step.step_id) for step in strangers]
+        known = [seconds for seconds in guesses if seconds is not None]
+        if known:
+            self._basis.add("pace")
+        # What is wrong with the pace is wrong with all steps that are guessed by it.
+        self._left.add(sum(known), PACE_SIGMA * sum(known))
+        return len(known) == len(strangers)
 
 
-def analogs(H: History, s: Situation, size, weights):
-    d = [0.0] * len(H.runs)
-    n = [0.0] * len(H.runs)
-    for x in s.finished:
-        h = H.steps.get(x.step_id)
-        if h is None:
-            continue
-        v = math.log(x.seconds + H.floor) - h.scale(x.total if h.own else size)
-        hs = max(h.sigma, 0.02)
-        for e in h.entries:
-            d[e.run] += min(((v - e.log) / hs) ** 2, SIMCAP)
-            n[e.run] += 1
-    return [w * math.exp(-0.5 * KAPPA * a / (b + 1)) if b else w for w, a, b in zip(weights, d, n)]
+class _Pace:
+    """Guesses for steps of which nothing is known, from the steps of this run."""
+
+    def __init__(
+        self,
+        finished: Sequence[FinishedStep],
+        under_way: Sequence[float],
+        expected: Sequence[float],
+    ) -> None:
+        # The latest of a family speaks for it: the first one has the start-up to bear.
+        self._families = {family(step.step_id): clean(step.seconds) for step in finished}
+        known = [*(clean(step.seconds) for step in finished), *expected]
+        # One step under way is no pace: nobody knows whether the plan's longest comes first.
+        self._mean = sum([*known, *under_way]) / len([*known, *under_way]) if known else None
+
+    def resembles(self, step_id: str) -> bool:
+        """Return whether a step of a similar name is done."""
+        return family(step_id) in self._families
+
+    def forget_families(self) -> None:
+        """Guess by the mean alone: beside strangers, familiar steps would only shift the sum."""
+        self._families.clear()
+
+    def seconds(self, step_id: str) -> float | None:
+        """Return the duration of the latest similar step, else the mean of all, else None."""
+        return self._families.get(family(step_id), self._mean)
 
 
-def family(name: str) -> str:
-    return re.sub(r"\d+", "#", name)
-
-
-def at(curve, units: float) -> float | None:
-    """Time at which `units` were done; curve pairs (t, n)."""
-    lo, hi = 0, len(curve)
-    while lo < hi:
-        mid = (lo + hi) // 2
-        if curve[mid][1] < units - 1e-9:
-            lo = mid + 1
+def _todo(situation: Situation) -> list[PlannedStep]:
+    """Return the planned steps that have not begun; a name that stands twice is due twice."""
+    begun = Counter(step.step_id for step in situation.finished)
+    begun.update(step.step_id for step in situation.running)
+    todo: list[PlannedStep] = []
+    for step in situation.plan:
+        if begun[step.step_id]:
+            begun[step.step_id] -= 1
         else:
-            hi = mid
-    if lo == len(curve):
-        return None
-    t1, n1 = curve[lo]
-    t0, n0 = curve[lo - 1] if lo else (0.0, 0.0)
-    if n1 <= n0:
-        return t1
-    return t0 + (t1 - t0) * (units - n0) / (n1 - n0)
+            todo.append(step)
+    return todo
 
 
-def curve_history(H: History, h: StepHistory, weights, r: RunningStep, scale: float):
-    if not r.curve:
-        return None
-    tau, m = r.curve[-1]
-    if m <= 0 or tau <= 0:
-        return None
-    now_u = recent(r.curve, m, 1.0)
-    rows = []
-    decay = 1.0
-    for e in reversed(h.entries):
-        if not e.curve:
-            continue
-        f = e.total / r.total if r.total and e.total else 1.0
-        k = m * f
-        t = at(e.curve, k)
-        w = weights[e.run] * decay
-        decay *= H.forgetting
-        if t is None or t <= 0:
-            continue
-        sc = math.exp(scale - h.scale(e.size))
-        rest = max(0.0, e.seconds - t)
-        t2 = at(e.curve, k + f)
-        gap = 0.0 if t2 is None else t2 - t
-        rows.append((t * sc, rest * sc, gap * sc, recent(e.curve, k, f) * sc, w))
-    if not rows:
-        return None
-    T, R, G, U = (weighted_median((x[i], x[4]) for x in rows) for i in range(4))
-    eT = math.log(tau / T)
-    st = su = 0.0
-    n = 0
-    for t, rest, _, u, _ in rows:
-        if rest > 0 and R > 0:
-            n += 1
-            lr = math.log(rest / R)
-            st += clip2(math.log(t / T) - lr)
-            su += clip2(math.log(u / U) - lr) if u > 0 and U > 0 else 1.0
-    prior = 2 * CURVE_PRIOR**2 / m
-    nuT = (prior + st) / (2 + n) + MIN_SIGMA**2
-    eU = math.log(now_u / U) if now_u > 0 and U > 0 else 0.0
-    nuU = (2 * prior + su) / (2 + n) + MIN_SIGMA**2
-    if m <= 1:
-        e, nu = eT, nuT
-    else:
-        e = (eT / nuT + eU / nuU) / (1 / nuT + 1 / nuU)
-        nu = min(nuT, nuU)
-    return R, G, e, nu, max(0.0, r.elapsed - tau)
+def _unseen(median: float, sigma: float, elapsed: float) -> Rest:
+    """Return what is left of a step whose progress nobody sees."""
+    low, middle, high = (
+        duration_quantile(median, sigma, elapsed, share) for share in (0.1, 0.5, 0.9)
+    )
+    return Rest(middle - elapsed, (high - low) / 2 / BAND_SIGMAS)
 
 
-CURVE_PRIOR = 0.3
-
-
-def clip2(x: float) -> float:
-    return min(abs(x), 1.0) ** 2
-
-
-def recent(curve, m: float, unit: float) -> float:
-    """Seconds per `unit` units over the latest quarter before m units, the first unit apart."""
-    since = max(unit, m - max(3.0 * unit, m / 4))
-    if m <= since:
-        return (at(curve, m) or 0.0) / m * unit
-    return ((at(curve, m) or 0.0) - (at(curve, since) or 0.0)) / (m - since) * unit
-
-
-def curve_alone(r: RunningStep):
-    if not r.curve or not r.total:
-        return None
-    tau, m = r.curve[-1]
-    if m <= 0 or tau <= 0:
-        return None
-    left = max(0.0, r.total - m)
-    u = recent(r.curve, m, 1.0)
-    pend = max(0.0, r.elapsed - tau)
-    if left == 0:
-        return 0.0, 0.02 * r.elapsed
-    rest = left * u
-    sd = rest * 0.15 / math.sqrt(min(m, 20)) * 2
-    rest = max(0.0, rest - u) + duration_quantile(max(u, 1e-9), 0.2, pend, 0.5) - pend
-    return rest, sd
+def _both(one: Rest, other: Rest) -> Rest:
+    """Return two estimates of the same rest as one, each with the weight of its precision."""
+    variance, others = one.sigma**2 + 1e-12, other.sigma**2 + 1e-12
+    part = others / (variance + others)
+    seconds = part * one.seconds + (1 - part) * other.seconds
+    return Rest(seconds, math.sqrt(part * variance))

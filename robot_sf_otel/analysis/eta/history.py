@@ -1,246 +1,260 @@
-"""What a pipeline's past runs teach: level of each step, how it scales, how runs differ as a whole."""
+"""What past runs teach: each step's level, how it drifts, and how good predictions were."""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from robot_sf_otel.analysis.eta.records import Curve, PastRun
-from robot_sf_otel.analysis.eta.statistics import weighted_median
+from robot_sf_otel.analysis.eta.curves import Progress
+from robot_sf_otel.analysis.eta.factor import FactorModel, Surprise
+from robot_sf_otel.analysis.eta.scaling import Scaling, fit_scaling
+from robot_sf_otel.analysis.eta.statistics import clean, exp, positive, weighted_median
+from robot_sf_otel.analysis.eta.sums import BAND_SIGMAS, Sum
 
+if TYPE_CHECKING:
+    from robot_sf_otel.analysis.eta.records import PastRun, PastStep
+
+# Past runs that are looked at; of these, the ones that are predicted from their own past, to learn
+# from the errors.
 RUNS = 50
+LESSONS = 20
+SCORED = 10
+# Values of a step that its level is made of: with the quick forgetting the weight of an older one
+# is below 1/10,000.
 WINDOW = 24
-FORGETTING = (1.0, 0.9, 0.75, 0.55)
-MARGIN = 0.97
-CLIP = 0.5
-OTHER_HOST = 0.25
-OTHER_SCENARIO = 0.25
-FLOOR = 0.002
-PRIOR_SIGMA = 0.1
-MIN_SIGMA = 0.003
-PHI = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98, 1.0)
-OUTLIER_DF = 4.0
-LOADING_SD = 0.3
+# How much weight a value keeps when a newer one comes. The quick one follows a shift that is seen
+# twice (1 + 0.65 is more than half of the whole weight) and ignores a lone stall (1 is less than
+# half, even of three values). Without evidence it is preferred: real pipelines jump and then hold
+# their level.
+QUICK, NEVER = 0.65, 1.0
+CLEARLY_BETTER = 0.9
+# A deviation beyond e^0.5 is an outlier for the choice, however large.
+OUTLIER = 0.5
+# What a past run of another host or scenario weighs: less, but it is not excluded.
+ELSEWHERE = 0.5
+# Durations are known to a thousandth of a usual run: clocks of a second, and things that nobody
+# declared.
+RESOLUTION = 0.001
+# Sizes of deviation of eight imagined predictions, evenly spread over a normal distribution that is
+# 1.3 times too wide: with few errors of its own a pipeline's band is a cautious one.
+IMAGINED = tuple(1.3 * size for size in (0.08, 0.24, 0.4, 0.58, 0.78, 1.01, 1.3, 1.86))
 
 
 @dataclass(slots=True)
-class Entry:
+class Value:
+    """A step in a past run: its size, and its duration's logarithm at the reference size."""
+
     run: int
+    step: PastStep
     seconds: float
     size: float | None
-    curve: Curve
-    total: float | None
     log: float = 0.0
+    _progress: Progress | None = None
+
+    @property
+    def progress(self) -> Progress:
+        """The step's curve, made when it is first asked for."""
+        if self._progress is None:
+            self._progress = Progress(self.step.curve)
+        return self._progress
 
 
 @dataclass(slots=True)
 class StepHistory:
-    name: str
-    entries: list[Entry] = field(default_factory=list)
-    own: bool = False
-    phi: float = 0.0
-    reference: float | None = None
-    loading: float = 1.0
-    sigma: float = PRIOR_SIGMA
-    share: float = 0.0
+    """A step in all past runs, oldest first.
 
-    def scale(self, size: float | None) -> float:
-        if size is None or self.reference is None or size <= 0:
-            return 0.0
-        return math.log((1 - self.phi) + self.phi * size / self.reference + 1e-12)
+    Attributes:
+        values: Its durations.
+        by_units: Its size is its own declared units; else it is the run's.
+        scaling: How its duration follows the size.
+        added: What it adds to the run's time, as a part of its duration.
+        share: Its part of the run's time.
+        resolution: Variance of its logarithm for the clock's sake.
+    """
+
+    values: list[Value] = field(default_factory=list[Value])
+    by_units: bool = False
+    scaling: Scaling = field(default_factory=Scaling)
+    added: float = 1.0
+    share: float = 0.0
+    resolution: float = 0.0
 
 
 def run_size(size: float | None, totals: Sequence[float | None]) -> float | None:
-    if size is not None and size > 0:
-        return size
-    known = [t for t in totals if t and t > 0]
-    return sum(known) if known else None
+    """Return a run's size: the declared one, else its steps' units together, else None."""
+    known = [total for total in map(positive, totals) if total is not None]
+    return positive(size) or (sum(known) if known else None)
 
 
 class History:
+    """Past runs of a pipeline, prepared for predictions.
+
+    Args:
+        runs: Completed runs, oldest first.
+    """
+
     def __init__(self, runs: Sequence[PastRun]) -> None:
-        self.runs = list(runs)[-RUNS:]
-        totals = sorted(max(r.total_seconds, 0.0) for r in self.runs)
-        self.floor = max(1e-9, FLOOR * totals[len(totals) // 2]) if totals else 1e-9
-        self.sizes = [run_size(r.size, [s.total for s in r.steps]) for r in self.runs]
-        self.steps: dict[str, StepHistory] = {}
-        for index, run in enumerate(self.runs):
-            for step in {s.step_id: s for s in run.steps}.values():
-                h = self.steps.setdefault(step.step_id, StepHistory(step.step_id))
-                h.entries.append(Entry(index, step.seconds, None, step.curve, step.total))
-        for h in self.steps.values():
-            self._scale(h)
-        self.forgetting = 1.0
-        self.tau = PRIOR_SIGMA
-        self.host_tau = 0.4
-        self._learn()
+        self.runs = tuple(runs)[-RUNS:]
+        self.sizes = [run_size(run.size, [s.total for s in run.steps]) for run in self.runs]
+        totals = sorted(clean(run.total_seconds) for run in self.runs)
+        self._resolution = max(RESOLUTION * totals[len(totals) // 2], 1e-6) if totals else 1e-6
+        self.steps = self._collect()
+        self.closing = self._closing()
+        self._first = max(1, len(self.runs) - LESSONS)
+        surprises = {keep: self._surprises(keep) for keep in (QUICK, NEVER)}
+        losses = {keep: self._loss(lessons) for keep, lessons in surprises.items()}
+        better = losses[NEVER] < CLEARLY_BETTER * losses[QUICK]
+        self.keep = NEVER if better else QUICK
+        self.surprises = surprises[self.keep]
+        self.model = FactorModel(
+            self.surprises,
+            {name: step.resolution for name, step in self.steps.items()},
+            {name: step.share for name, step in self.steps.items()},
+        )
+        self.band = self._band()
 
-    def _scale(self, h: StepHistory) -> None:
-        totals = [e.total for e in h.entries]
-        own = all(t for t in totals)
-        sizes = self.sizes
-        entry_sizes: list[float | None] = [e.total if own else sizes[e.run] for e in h.entries]
-        if own and len(set(totals)) == 1 and len({sizes[e.run] for e in h.entries}) > 1:
-            own = False
-            entry_sizes = [sizes[e.run] for e in h.entries]
-        h.own = own
-        for e in h.entries:
-            e.log = math.log(e.seconds + self.floor)
-        if any(s is None or s <= 0 for s in entry_sizes):
-            return
-        logs = [math.log(s) for s in entry_sizes if s]
-        h.reference = math.exp(sum(logs) / len(logs))
-        prior = 0.98 if own else 0.8
-        h.phi = prior
-        best = math.inf
-        for phi in PHI:
-            values = [
-                e.log - math.log(1 - phi + phi * s / h.reference + 1e-12)
-                for e, s in zip(h.entries, entry_sizes, strict=True)
-                if s
-            ]
-            values.sort()
-            mid = values[len(values) // 2]
-            spread = sum(abs(v - mid) for v in values) / len(values)
-            cost = len(values) * math.log(spread + 0.03) + 2 * abs(phi - prior)
-            if cost < best:
-                best, h.phi = cost, phi
-        for e, s in zip(h.entries, entry_sizes, strict=True):
-            e.size = s
-            e.log -= h.scale(s)
+    def log(self, seconds: float) -> float:
+        """Return a duration's logarithm; a tenth of the resolution stands for all shorter ones."""
+        return math.log(max(clean(seconds), self._resolution / 10))
 
-    def affinity(
-        self, index: int, host: str | None, scenario: str | None, size: float | None
-    ) -> float:
-        run = self.runs[index]
-        weight = 1.0
-        if run.host != host:
-            weight *= OTHER_HOST
-        if run.scenario != scenario:
-            weight *= OTHER_SCENARIO
-        own = self.sizes[index]
-        if size and own:
-            weight *= 1 / (1 + math.log(size / own) ** 2)
-        return weight
+    def knows_host(self, host: str | None, before: int | None = None) -> bool:
+        """Return whether one of the runs (before the given one) was on this host."""
+        return any(run.host == host for run in self.runs[:before])
+
+    def weights(
+        self, host: str | None, scenario: str | None, size: float | None, before: int | None = None
+    ) -> list[float]:
+        """Return how comparable each past run (before the given one) is, whatever its age."""
+        return [
+            (1.0 if run.host == host else ELSEWHERE)
+            * (1.0 if run.scenario == scenario else ELSEWHERE)
+            * (1 / (1 + math.log(size / other) ** 2) if size and other else 1.0)
+            for run, other in zip(self.runs[:before], self.sizes[:before], strict=True)
+        ]
 
     def level(
-        self, h: StepHistory, weights: Sequence[float], before: int, forgetting: float
+        self, step: StepHistory, weights: Sequence[float], keep: float | None = None
     ) -> float | None:
-        pairs: list[tuple[float, float]] = []
-        decay = 1.0
-        for e in reversed(h.entries):
-            if e.run >= before:
-                continue
-            pairs.append((e.log, weights[e.run] * decay))
-            decay *= forgetting
-            if len(pairs) >= WINDOW:
-                break
+        """Return the usual logarithm of a step's seconds at its reference size.
+
+        Args:
+            step: The step.
+            weights: Of the past runs; later runs than these are not looked at.
+            keep: The forgetting, by default the one that was best for this pipeline.
+        """
+        pairs = [(value.log, weight) for value, weight in self.weighted(step, weights, keep)]
         return weighted_median(pairs) if pairs else None
 
-    def _learn(self) -> None:
-        n = len(self.runs)
-        total = (
-            sum(sum(e.seconds for e in h.entries) / len(h.entries) for h in self.steps.values())
-            or 1.0
-        )
-        for h in self.steps.values():
-            h.share = sum(e.seconds for e in h.entries) / len(h.entries) / total
-        first = max(1, n - 20)
-        best = math.inf
-        self.innovations: list[dict[str, float]] = []
-        weights = {
-            r: [
-                self.affinity(i, self.runs[r].host, self.runs[r].scenario, self.sizes[r])
-                for i in range(r)
-            ]
-            for r in range(first, n)
+    def weighted(
+        self, step: StepHistory, weights: Sequence[float], keep: float | None = None
+    ) -> list[tuple[Value, float]]:
+        """Return a step's latest values, newest first, with their weights."""
+        keep = self.keep if keep is None else keep
+        chosen: list[tuple[Value, float]] = []
+        age = 1.0
+        for value in reversed(step.values):
+            if value.run >= len(weights):
+                continue
+            chosen.append((value, weights[value.run] * age))
+            age *= keep
+            if len(chosen) == WINDOW:
+                break
+        return chosen
+
+    def _collect(self) -> dict[str, StepHistory]:
+        steps: dict[str, StepHistory] = {}
+        for index, run in enumerate(self.runs):
+            # The last attempt of a step is the one that counts.
+            for past in {past.step_id: past for past in run.steps}.values():
+                seconds = clean(past.seconds if past.duration is None else past.duration)
+                value = Value(index, past, seconds, self.sizes[index], self.log(seconds))
+                steps.setdefault(past.step_id, StepHistory()).values.append(value)
+        for step in steps.values():
+            self._measure(step)
+        whole = sum(step.share for step in steps.values()) or 1.0
+        for step in steps.values():
+            step.share /= whole
+        return steps
+
+    def _measure(self, step: StepHistory) -> None:
+        values = step.values
+        step.share = sum(value.seconds for value in values) / len(values)
+        spread = self._resolution * exp(-sum(value.log for value in values) / len(values))
+        step.resolution = spread * spread
+        parts = [clean(v.step.seconds) / v.seconds for v in values if v.seconds > 0]
+        step.added = weighted_median((part, 1.0) for part in parts) if parts else 1.0
+        units = [positive(value.step.total) for value in values]
+        inputs = [value.size for value in values]
+        step.by_units = None not in units and (len(set(units)) > 1 or len(set(inputs)) == 1)
+        sizes = units if step.by_units else inputs
+        points = [(s, v.log) for s, v in zip(sizes, values, strict=True) if s is not None]
+        if len(points) < len(values):
+            return
+        step.scaling = fit_scaling(points, units=step.by_units)
+        for value, (size, log) in zip(values, points, strict=True):
+            value.size = size
+            value.log = log - step.scaling.log(size)
+
+    def _closing(self) -> float:
+        """Return the usual time between the last step's end and the run's, in seconds."""
+        rests = [
+            max(0.0, clean(run.total_seconds) - sum(clean(step.seconds) for step in run.steps))
+            for run in self.runs
+        ]
+        return weighted_median((rest, 1.0) for rest in rests) if rests else 0.0
+
+    def _surprises(self, keep: float) -> list[Surprise]:
+        """Return how the latest runs deviated from what the runs before them said."""
+        lessons: list[Surprise] = []
+        logs = {
+            (name, value.run): value.log
+            for name, step in self.steps.items()
+            for value in step.values
         }
-        logs = {(name, e.run): e.log for name, h in self.steps.items() for e in h.entries}
-        for forgetting in FORGETTING:
-            loss = 0.0
-            rows: list[dict[str, float]] = []
-            for r in range(first, n):
-                row: dict[str, float] = {}
-                for name, h in self.steps.items():
-                    x = logs.get((name, r))
-                    if x is None:
-                        continue
-                    level = self.level(h, weights[r], r, forgetting)
-                    if level is None:
-                        continue
-                    row[name] = x - level
-                    loss += h.share * min(abs(x - level), CLIP)
-                rows.append(row)
-            if loss < best * MARGIN:
-                best, self.forgetting, self.innovations = loss, forgetting, rows
-        self._factor()
+        for index in range(self._first, len(self.runs)):
+            run = self.runs[index]
+            weights = self.weights(run.host, run.scenario, self.sizes[index], index)
+            levels: dict[str, float] = {}
+            for step in run.steps:
+                level = self.level(self.steps[step.step_id], weights, keep)
+                if level is not None:
+                    levels[step.step_id] = level
+            deviations = {name: logs[name, index] - level for name, level in levels.items()}
+            lessons.append(Surprise(deviations, levels, self.knows_host(run.host, index)))
+        return lessons
 
-    def _factor(self) -> None:
-        rows = [r for r in self.innovations if r]
-        by_step: dict[str, list[float]] = defaultdict(list)
-        for row in rows:
-            for name, e in row.items():
-                by_step[name].append(e)
-        params = {name: [1.0, PRIOR_SIGMA**2] for name in self.steps}
-        tau2 = PRIOR_SIGMA**2
-        pooled = PRIOR_SIGMA**2
-        for _ in range(4):
-            fs = [
-                posterior(((params[k][0], e, params[k][1]) for k, e in row.items()), tau2)
-                for row in rows
-            ]
-            if fs:
-                tau2 = (2 * PRIOR_SIGMA**2 + sum(m * m + v for m, v in fs)) / (2 + len(fs))
-            acc: dict[str, tuple[float, float, float, int]] = {}
-            num: dict[str, float] = defaultdict(float)
-            den: dict[str, float] = defaultdict(float)
-            for row, (m, v) in zip(rows, fs, strict=True):
-                for name, e in row.items():
-                    num[name] += m * e
-                    den[name] += m * m + v
-            var: dict[str, float] = defaultdict(float)
-            cnt: dict[str, float] = defaultdict(float)
-            for name in self.steps:
-                kappa = params[name][1] / LOADING_SD**2
-                params[name][0] = max(0.0, (kappa + num[name]) / (kappa + den[name]))
-            for row, (m, v) in zip(rows, fs, strict=True):
-                for name, e in row.items():
-                    lam, psi = params[name]
-                    eta2 = (e - lam * m) ** 2 + lam * lam * v
-                    u = (OUTLIER_DF + 1) / (OUTLIER_DF + eta2 / psi)
-                    var[name] += u * eta2
-                    cnt[name] += 1
-            logv = [
-                (math.log(var[k] / cnt[k] + MIN_SIGMA**2), self.steps[k].share + 1e-6) for k in cnt
-            ]
-            if logv:
-                pooled = math.exp(
-                    (sum(a * w for a, w in logv) + 0.3 * math.log(PRIOR_SIGMA**2))
-                    / (sum(w for _, w in logv) + 0.3)
-                )
-            for name in self.steps:
-                params[name][1] = (1 * pooled + var[name]) / (1 + cnt[name]) + MIN_SIGMA**2
-        for name, (lam, psi) in params.items():
-            self.steps[name].loading = lam
-            self.steps[name].sigma = math.sqrt(psi)
-        self.tau = math.sqrt(tau2)
-        self.pooled = math.sqrt(pooled)
+    def _loss(self, lessons: Sequence[Surprise]) -> float:
+        return sum(
+            self.steps[name].share * min(abs(deviation), OUTLIER)
+            for lesson in lessons
+            for name, deviation in lesson.deviations.items()
+        )
 
+    def _band(self) -> float:
+        """Return by what the band is widened, from the errors at three moments of past runs."""
+        errors = list(IMAGINED)
+        for lesson in self.surprises[-SCORED:]:
+            names = list(lesson.deviations)
+            for done in sorted({0, len(names) // 3, 2 * len(names) // 3}):
+                error = self._error(lesson, names[:done], names[done:])
+                if error is not None:
+                    errors.append(error)
+        errors.sort()
+        return errors[int(0.8 * len(errors))] / BAND_SIGMAS
 
-def posterior(observations, tau2: float) -> tuple[float, float]:
-    obs = list(observations)
-    mean = 0.0
-    var = tau2
-    for k in range(6):
-        precision = 1 / tau2
-        total = 0.0
-        for lam, e, psi in obs:
-            res2 = (e - lam * mean) ** 2
-            u = (OUTLIER_DF + 1) / (OUTLIER_DF + res2 / psi) if k else 1.0
-            precision += u * lam * lam / psi
-            total += u * lam * e / psi
-        mean = total / precision
-        var = 1 / precision
-    return mean, var
+    def _error(self, lesson: Surprise, done: Sequence[str], left: Sequence[str]) -> float | None:
+        """Return the error of what was left of a past run, in standard deviations."""
+        factor = self.model.factor_of(lesson, done)
+        predicted = Sum()
+        actual = 0.0
+        for name in left:
+            trait = self.model.traits[name]
+            seconds = exp(lesson.levels[name] + trait.loading * factor.mean)
+            predicted.add(seconds, trait.sigma * seconds, trait.loading * seconds)
+            actual += exp(lesson.levels[name] + lesson.deviations[name])
+        sigma = predicted.sigma(factor)
+        if not sigma or not actual:
+            return None
+        return abs(math.log(actual / predicted.seconds)) / sigma

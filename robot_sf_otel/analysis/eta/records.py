@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 Curve = tuple[tuple[float, float], ...]
-"""Progress of a step: pairs of (seconds since the step's start, units done), in the order of time."""
+"""Progress of a step: (seconds since the step's start, units done), in the order of time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,15 +14,18 @@ class PastStep:
 
     Attributes:
         step_id: The step's name in the plan.
-        seconds: What the step added to the run's time; see `contributions`.
+        seconds: What the step added to the run's time; see `added_seconds`.
         total: Units of work, None where nobody said.
         curve: Its progress.
+        duration: Seconds from its start to its end, None where that is `seconds`: where it neither
+            overlapped another step nor waited before it began.
     """
 
     step_id: str
     seconds: float
     total: float | None = None
     curve: Curve = ()
+    duration: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class FinishedStep:
 
     Attributes:
         step_id: Its name.
-        seconds: What it added to the run's time.
+        seconds: From its start to its end.
         total: Units of work.
     """
 
@@ -125,7 +128,9 @@ class Estimate:
         low_seconds: Lower end of the 80 % band of `remaining_seconds`.
         high_seconds: Its upper end.
         total_seconds: Elapsed and remaining time.
-        basis: What it rests on: `history`, `progress`, `declared` or `pace`, joined by `+`.
+        basis: What it rests on, joined by `+`: `history`, `declared` durations, `progress` of a
+            running step without history, `pace` of the steps that are done; `plan` when no step is
+            left.
         history_runs: Past runs that it rests on.
         shown: The band is narrow enough to mean something to a reader.
     """
