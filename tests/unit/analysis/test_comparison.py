@@ -63,7 +63,7 @@ def cells(comparison: Comparison, step_id: str) -> Sequence[StepCell | None]:
 
 
 def durations(comparison: Comparison, step_id: str) -> list[float | None]:
-    return [cell and cell.duration_seconds for cell in cells(comparison, step_id)]
+    return [cell.duration_seconds if cell else None for cell in cells(comparison, step_id)]
 
 
 def test_the_first_run_is_what_the_others_are_compared_with() -> None:

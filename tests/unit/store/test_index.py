@@ -85,21 +85,19 @@ def test_a_line_that_was_not_finished_costs_no_other(tracker: Path, cut: int) ->
 
 
 @pytest.mark.parametrize(
-    "damage",
+    ("old", "new"),
     [
-        lambda data: data.replace(b"completed", b"cancelled"),
-        lambda data: data.replace(b'"p"', b'"q"'),
-        lambda data: b"\xff" * len(data),
-        lambda data: b"[" * 100_000,
-        lambda data: b"\n" * 10,
-        lambda data: b"",
+        (b"completed", b"cancelled"),
+        (b'"p"', b'"q"'),
+        (b'"p"', b"\xff"),
+        (b'"p"', b"[" * 100_000),
+        (b" [", b"\n["),
     ],
-    ids=["status", "pipeline", "bytes", "depth", "blank", "empty"],
+    ids=["status", "pipeline", "bytes", "depth", "broken in two"],
 )
-def test_damaged_lines_are_left_out(tracker: Path, damage: object) -> None:
-    assert callable(damage)
+def test_damaged_lines_are_left_out(tracker: Path, old: bytes, new: bytes) -> None:
     save(tracker, entry("a"))
-    (tracker / INDEX_NAME).write_bytes(damage(content(tracker)))
+    (tracker / INDEX_NAME).write_bytes(content(tracker).replace(old, new))
     assert RunIndex(tracker).entries == {}
     save(tracker, entry("a"))
     assert RunIndex(tracker).entries == {"a": entry("a")}
@@ -154,7 +152,11 @@ def test_what_is_no_file_is_left_alone(tracker: Path) -> None:
 
 def test_a_full_disk_is_no_error(tracker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tracker, entry("a"))
-    monkeypatch.setattr(os, "write", lambda fd, data: 0)
+
+    def full(fd: int, data: bytes) -> int:
+        return 0
+
+    monkeypatch.setattr(os, "write", full)
     save(tracker, entry("b"))
     assert RunIndex(tracker).entries == {"a": entry("a")}
 

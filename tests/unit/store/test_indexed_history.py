@@ -57,9 +57,12 @@ def without_index(root: Path, **wanted: Any) -> list[PipelineRunRecord]:  # noqa
     ][:limit]
 
 
+_UNLIMITED: Final[dict[str, Any]] = {"limit": None}
+
+
 def assert_same(root: Path) -> None:
     for wanted in FILTERS:
-        assert list_records([root], **{"limit": None, **wanted}) == without_index(root, **wanted)
+        assert list_records([root], **_UNLIMITED | wanted) == without_index(root, **wanted)
 
 
 class Meanwhile:
@@ -98,8 +101,9 @@ class Meanwhile:
                 time_unix_nano=(START + 60) * SECOND, status="completed", result="success"
             )
             ended = self.random.random() < 0.7
+            lines = encode_event(again) + (encode_event(end) if ended else b"")
             with (run_dir / "manifest.jsonl").open("ab") as file:
-                file.write(b"".join(map(encode_event, [again, end] if ended else [again])))
+                file.write(lines)
             if ended and self.random.random() < 0.7:
                 write_derived(run_dir, load_run(run_dir).record)
 
@@ -204,8 +208,11 @@ def test_neither_finding_nor_pruning_takes_the_index_for_a_run(tmp_path: Path) -
 # -- earlier runs ---------------------------------------------------------------------------------
 
 
+_OF_P: Final[dict[str, Any]] = {"pipeline": "p"}
+
+
 def earlier(root: Path, **wanted: Any) -> list[str]:  # noqa: ANN401 - arguments of any type
-    return [run.run_id for run in earlier_runs([root], **{"pipeline": "p", **wanted})]
+    return [run.run_id for run in earlier_runs([root], **_OF_P | wanted)]
 
 
 def test_earlier_runs_are_the_newest_completed_ones_oldest_first(tmp_path: Path) -> None:

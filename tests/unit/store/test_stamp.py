@@ -45,14 +45,17 @@ def test_a_run_that_nobody_touches_keeps_its_stamp(tmp_path: Path) -> None:
     assert stamp(run_dir).is_derived
 
 
+def child_writes(run_dir: Path) -> None:
+    append(run_dir, "workers/h-1-aaaaaa.jsonl")
+
+
+def touch(run_dir: Path) -> None:
+    os.utime(run_dir / "manifest.json", ns=(1, 1))
+
+
 @pytest.mark.parametrize(
     "change",
-    [
-        append,
-        replace,
-        lambda run_dir: append(run_dir, "workers/h-1-aaaaaa.jsonl"),
-        lambda run_dir: os.utime(run_dir / "manifest.json", ns=(1, 1)),
-    ],
+    [append, replace, child_writes, touch],
     ids=["journal grows", "manifest.json is replaced", "a child writes", "another time"],
 )
 def test_a_change_of_any_file_changes_the_stamp(
