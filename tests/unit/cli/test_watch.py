@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,7 +33,7 @@ def test_a_run_that_has_ended_is_said_in_one_line(
 
 
 class Time:
-    """Time that passes only in sleep, with what the run looks like then."""
+    """Time that passes only in pauses, with what the run looks like then."""
 
     def __init__(self, looks: Callable[[float, PipelineRunRecord], None]) -> None:
         self.now = 1000.0
@@ -42,7 +43,7 @@ class Time:
     def monotonic(self) -> float:
         return self.now
 
-    def sleep(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
         self.now += seconds
 
     def load_run(
@@ -59,7 +60,8 @@ def watched(
     looks: Callable[[float, PipelineRunRecord], None],
 ) -> Answer:
     time = Time(looks)
-    monkeypatch.setattr(watch, "time", time)
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=time.pause)
+    monkeypatch.setattr(watch, "time", clock)
     monkeypatch.setattr(reader, "load_run", time.load_run)
     return Answer(capsys, "watch")
 
