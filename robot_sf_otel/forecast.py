@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from robot_sf_otel.analysis.eta import EtaEngine
-from robot_sf_otel.analysis.outlook import past_run, shown, situation
+from robot_sf_otel.analysis.eta_input import past_run, shown, situation
 from robot_sf_otel.manifest.events import NANOSECONDS, EtaShown
 from robot_sf_otel.manifest.schema import Eta
 from robot_sf_otel.store.history import earlier_runs

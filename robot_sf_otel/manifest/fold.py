@@ -35,7 +35,6 @@ from robot_sf_otel.manifest.schema import (
 )
 from robot_sf_otel.manifest.sessions import Sessions
 
-
 _TURNS: Final = (
     e.RunStarted,
     e.PlanChanged,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _ENTER: Final = "\x1b[?1049h\x1b[?25l\x1b[?7l"
 """Alternate screen, no cursor, no wrapping at the right edge."""
 _LEAVE: Final = "\x1b[?7h\x1b[?25h\x1b[?1049l"
-_BEGIN: Final = "\x1b[?2026h\x1b[H"
+_BEGIN: Final = "\x1b[?2026h\x1b[1;1H"
 _END: Final = "\x1b[J\x1b[?2026l"
 _TERMINATED: Final = 128 + signal.SIGTERM
 

@@ -1,12 +1,12 @@
 """Runs as the ETA engine sees them: a live one at a moment, completed ones as its history.
 
 Time is that of the run, without pauses between its sessions. Steps that overlap are put one after
-the other by their ends (see `contributions`), so that what they add sums up to the run's time.
+the other by their ends (see `added_seconds`), so that what they add sums up to the run's time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +18,7 @@ from robot_sf_otel.analysis.eta import (
     PlannedStep,
     RunningStep,
     Situation,
+    added_seconds,
 )
 from robot_sf_otel.manifest.schema import Eta
 
@@ -32,25 +33,6 @@ _PAUSED: Final = 1.02
 """A record whose steps span more than its duration times this was stopped and resumed."""
 
 
-def contributions(intervals: Sequence[tuple[float, float]]) -> list[float]:
-    """Return what each step added to the time of the run, in the order of the steps.
-
-    Steps are put one after the other by their ends: each one adds how much later the latest end so
-    far became. What lies between two steps belongs to the later one, what lies before the first to
-    that; steps that overlap share their time, and their sum is the time of the last end.
-
-    Args:
-        intervals: When each step began and ended, seconds since the run began.
-    """
-    added = [0.0] * len(intervals)
-    latest = 0.0
-    for place in sorted(range(len(intervals)), key=lambda place: intervals[place][1]):
-        end = intervals[place][1]
-        added[place] = max(0.0, end - latest)
-        latest = max(latest, end)
-    return added
-
-
 def situation(fold: RunFold, now_ns: int, host: str | None) -> Situation | None:
     """Return a run as it stands at a time in Unix nanoseconds, None before its start was seen."""
     elapsed = fold.sessions.ran_until(now_ns)
@@ -63,7 +45,7 @@ def situation(fold: RunFold, now_ns: int, host: str | None) -> Situation | None:
     done = [run for run in executions if run.status == "completed" and run.step_id not in busy]
     # Attempts that failed took time too: whatever comes after them begins when they ended.
     over = [run for run in executions if run.ended_ns is not None]
-    added = contributions([_interval(fold, run) for run in over])
+    added = added_seconds([_interval(fold, run) for run in over], 0.0)
     seconds = {id(run): share for run, share in zip(over, added, strict=True)}
     return Situation(
         elapsed=elapsed,
@@ -150,7 +132,7 @@ def _added(entries: list[StepExecutionEntry], total: float) -> list[float]:
         return [entry.duration_seconds or 0.0 for entry in entries]
     lead = max(0.0, total - (until - began))
     intervals = [(start - began + lead, end - began + lead) for start, end in times]
-    return contributions(intervals)
+    return list(added_seconds(intervals, 0.0))
 
 
 def _unix(text: str) -> float:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from robot_sf_otel.analysis.eta import Estimate, FinishedStep, PastStep, PlannedStep, Situation
-from robot_sf_otel.analysis.outlook import contributions, past_run, shown, situation
+from robot_sf_otel.analysis.eta_input import past_run, shown, situation
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.fold import RunFold
 from robot_sf_otel.manifest.schema import PlanStep, Progress
@@ -45,24 +43,6 @@ def seen(made: RunFold, at: float) -> Situation:
     found = situation(made, int(at * SECOND), "here")
     assert found is not None
     return found
-
-
-def test_steps_one_after_the_other_add_their_time_and_the_gap_before_them() -> None:
-    assert contributions([(1, 10), (12, 20)]) == [10, 10]
-
-
-def test_steps_at_once_share_their_time() -> None:
-    assert contributions([(0, 10), (0, 8), (0, 15)]) == [2, 8, 5]
-
-
-@given(st.lists(st.tuples(st.floats(0, 1e5), st.floats(0, 1e5)), max_size=30))
-def test_what_steps_add_is_never_negative_and_sums_up_to_the_last_end(
-    pairs: list[tuple[float, float]],
-) -> None:
-    intervals = [(min(pair), max(pair)) for pair in pairs]
-    added = contributions(intervals)
-    assert all(seconds >= 0 for seconds in added)
-    assert sum(added) == pytest.approx(max((end for _, end in intervals), default=0.0))
 
 
 def test_a_live_run_is_seen_with_its_plan_what_is_done_and_what_runs() -> None:
