@@ -106,10 +106,9 @@ class Forecast:
             return
         eta = shown(self._engine.predict(seen))
         if eta is not None or self._shown is not None:
-            running = seen.running[-1:] and run.running_steps()
             ids = run.ids()
-            if running:
-                ids["span_id"] = running[-1].span_id
+            if own := [step for step in run.running_steps() if not step.nested]:
+                ids["span_id"] = own[-1].span_id
             run.recorder.record(EtaShown(eta=eta or Eta(), **ids), sync=False)
         self._shown, self._shown_at = eta, now
         cost = (time.thread_time() - began) / COST_SHARE

@@ -46,13 +46,16 @@ class EtaLog:
 
     def of_completed(self, duration_seconds: float) -> Eta:
         """Return what a run that has completed says: nothing remains, and how good it was."""
+        # That nothing was left to do at the end rests on the plan alone.
+        told = [shown.eta for shown in self._shown if shown.eta.remaining_seconds]
+        last = told[-1] if told else self.last
         return Eta(
             remaining_seconds=0.0,
             low_seconds=0.0,
             high_seconds=0.0,
             total_seconds=duration_seconds,
-            basis=self.last.basis,
-            history_runs=self.last.history_runs,
+            basis=last.basis,
+            history_runs=last.history_runs,
             scores=self._scores(duration_seconds),
         )
 
