@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from robot_sf_otel.analysis.eta import EtaEngine
-from robot_sf_otel.analysis.eta_input import past_run, shown, situation
+from robot_sf_otel.analysis.eta_input import past_run, shown, situation, size_parameter
 from robot_sf_otel.manifest.events import NANOSECONDS, EtaShown
 from robot_sf_otel.manifest.schema import Eta
 from robot_sf_otel.store.history import earlier_runs
@@ -52,6 +52,7 @@ class Forecast:
         self._root = root
         self._host = socket.gethostname()
         self._engine = EtaEngine(())
+        self._size: str | None = None
         self._turns = 0
         self._learned: str | None = None
         self._shown: Eta | None = None
@@ -62,7 +63,9 @@ class Forecast:
     def learn(self, pipeline: str) -> None:
         """Read the history of a pipeline; takes a moment, so not in the pipeline's own thread."""
         records = earlier_runs([self._root], pipeline=pipeline, limit=RUNS, unread=UNREAD)
-        history = [past for record in records if (past := past_run(record)) is not None]
+        self._size = size_parameter(records)
+        seen = (past_run(record, self._size) for record in records)
+        history = [past for past in seen if past is not None]
         self._engine = EtaEngine(history)
         self._learned = pipeline
         self._due = self._boundary_due = 0.0
@@ -99,7 +102,7 @@ class Forecast:
 
         def look(fold: RunFold) -> Situation | None:
             self._turns = fold.turns
-            return situation(fold, time_ns, self._host)
+            return situation(fold, time_ns, self._host, self._size)
 
         seen = run.recorder.look(look)
         if seen is None:  # another thread is busy with the record

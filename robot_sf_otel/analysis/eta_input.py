@@ -6,9 +6,10 @@ the other by their ends (see `added_seconds`), so that what they add sums up to 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from statistics import correlation
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from robot_sf_otel.analysis.eta import (
     Estimate,
@@ -29,12 +30,80 @@ if TYPE_CHECKING:
     from robot_sf_otel.manifest.plan import Plan
     from robot_sf_otel.manifest.schema import PipelineRunRecord, StepExecutionEntry
 
+_SIZED_RUNS: Final = 4
+"""Runs from which on a parameter can be told to be the size of the work."""
+_SIZES_DIFFER: Final = 1.5
+"""Ratio of the largest to the smallest size below which other things decide."""
+_SIZES_AGREE: Final = 0.9
+"""Rank correlation with the duration from which on a parameter is taken as the size."""
 _PAUSED: Final = 1.02
 """A record whose steps span more than its duration times this was stopped and resumed."""
 
 
-def situation(fold: RunFold, now_ns: int, host: str | None) -> Situation | None:
-    """Return a run as it stands at a time in Unix nanoseconds, None before its start was seen."""
+def size_parameter(records: Sequence[PipelineRunRecord]) -> str | None:
+    """Return the parameter that says how much a run has to do, None where none surely does.
+
+    It is a positive number in all runs, differs between them, and the longer runs are those where
+    it is larger (Spearman's rank correlation): an input size, a number of episodes. Nested
+    parameters are named with dots.
+
+    Args:
+        records: Completed runs of one pipeline.
+    """
+    timed = [record for record in records if record.duration_seconds]
+    if len(timed) < _SIZED_RUNS:
+        return None
+    known = [_numbers(record.params) for record in timed]
+    seconds = _ranks([record.duration_seconds or 0.0 for record in timed])
+    if len(set(seconds)) == 1:
+        return None
+    best: tuple[float, str | None] = (_SIZES_AGREE, None)
+    for name in known[0]:
+        sizes = [numbers[name] for numbers in known if name in numbers]
+        if len(sizes) < len(known) or max(sizes) < _SIZES_DIFFER * min(sizes):
+            continue
+        agreement = correlation(_ranks(sizes), seconds)
+        if agreement > best[0]:
+            best = (agreement, name)
+    return best[1]
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    """Return the rank of each value; equal ones share the mean of theirs."""
+    ordered = sorted(values)
+    return [
+        (ordered.index(value) + len(ordered) - 1 - ordered[::-1].index(value)) / 2
+        for value in values
+    ]
+
+
+def parameter(params: Mapping[str, Any], name: str | None) -> float | None:
+    """Return the value of a parameter that `size_parameter` named, None where it is no size."""
+    return _numbers(params).get(name) if name is not None else None
+
+
+def _numbers(params: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Return the parameters that are positive numbers, nested ones by names with dots."""
+    found: dict[str, float] = {}
+    for name, value in params.items():
+        if isinstance(value, dict):
+            found |= _numbers(cast("dict[str, Any]", value), f"{prefix}{name}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+            found[prefix + name] = float(value)
+    return found
+
+
+def situation(
+    fold: RunFold, now_ns: int, host: str | None, size: str | None = None
+) -> Situation | None:
+    """Return a run as it stands, None before its start was seen.
+
+    Args:
+        fold: What is known of the run.
+        now_ns: Unix nanoseconds.
+        host: Where it runs.
+        size: The parameter that is its size.
+    """
     elapsed = fold.sessions.ran_until(now_ns)
     if fold.started is None or elapsed is None:
         return None
@@ -54,6 +123,7 @@ def situation(fold: RunFold, now_ns: int, host: str | None) -> Situation | None:
         running=tuple(_running(fold, run, elapsed) for run in running),
         host=host,
         scenario=fold.scenario,
+        size=parameter(fold.params, size),
     )
 
 
@@ -93,8 +163,13 @@ def _running(fold: RunFold, run: Execution, elapsed: float) -> RunningStep:
     )
 
 
-def past_run(record: PipelineRunRecord) -> PastRun | None:
-    """Return a completed run as history, None where it tells no duration."""
+def past_run(record: PipelineRunRecord, size: str | None = None) -> PastRun | None:
+    """Return a completed run as history, None where it tells no duration.
+
+    Args:
+        record: The run.
+        size: The parameter that is its size.
+    """
     total = record.duration_seconds
     entries = [
         entry
@@ -121,6 +196,7 @@ def past_run(record: PipelineRunRecord) -> PastRun | None:
         total_seconds=sum(step.seconds for step in steps),
         host=host if isinstance(host, str) else None,
         scenario=record.scenario_config_path,
+        size=parameter(record.params, size),
     )
 
 

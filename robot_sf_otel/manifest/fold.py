@@ -90,6 +90,11 @@ class RunFold:
         return self._pipeline
 
     @property
+    def params(self) -> dict[str, Any]:
+        """The parameters that were logged so far."""
+        return self._facts["params"]
+
+    @property
     def scenario(self) -> str | None:
         """The scenario, None where none was named."""
         return self._scenario

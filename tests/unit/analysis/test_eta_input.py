@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from robot_sf_otel.analysis.eta import Estimate, FinishedStep, PastStep, PlannedStep, Situation
-from robot_sf_otel.analysis.eta_input import past_run, shown, situation
+from robot_sf_otel.analysis.eta_input import past_run, shown, situation, size_parameter
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.fold import RunFold
 from robot_sf_otel.manifest.schema import PlanStep, Progress
+
+if TYPE_CHECKING:
+    from robot_sf_otel.manifest.schema import PipelineRunRecord
 
 SECOND = e.NANOSECONDS
 PLAN = [
@@ -189,3 +192,40 @@ def test_an_estimate_that_means_nothing_is_not_shown() -> None:
     assert eta is not None
     assert (eta.remaining_seconds, eta.low_seconds, eta.high_seconds) == (5, 4, 7)
     assert (eta.total_seconds, eta.basis, eta.history_runs) == (9, "history", 3)
+
+
+def with_params(seconds: float, **params: Any) -> PipelineRunRecord:  # noqa: ANN401 - parameters
+    record = completed(started("train", 0), finished("train", seconds, seconds), seconds=seconds)
+    made = record.record()
+    made.params = params
+    return made
+
+
+def test_the_parameter_that_longer_runs_have_more_of_is_their_size() -> None:
+    runs = [
+        with_params(seconds, lr=0.1, seed=seed, data={"episodes": episodes}, flag=True, name="x")
+        for seconds, seed, episodes in ((10, 7, 100), (22, 3, 200), (41, 9, 400), (83, 1, 800))
+    ]
+    assert size_parameter(runs) == "data.episodes"
+    past = past_run(runs[0], "data.episodes")
+    assert past is not None
+    assert past.size == 100
+
+
+def test_without_enough_runs_or_differences_no_parameter_is_a_size() -> None:
+    sized = [with_params(size, episodes=size) for size in (10.0, 20.0, 40.0, 80.0)]
+    assert size_parameter(sized) == "episodes"
+    assert size_parameter(sized[:3]) is None
+    assert size_parameter([with_params(10.0 + i, episodes=100 + i) for i in range(6)]) is None
+    assert size_parameter([*sized, with_params(20)]) is None
+    assert size_parameter([with_params(20, n=size) for size in (1, 2, 3, 4)]) is None
+    assert size_parameter([with_params(10, n=1), *sized]) is None
+
+
+def test_a_parameter_that_is_no_positive_number_is_no_size() -> None:
+    made = fold()
+    for value, size in ((3, 3.0), (0, None), (-1, None), (True, None), ("7", None)):
+        made.apply(e.ParamsLogged(time_unix_nano=1, params={"n": value}))
+        found = situation(made, SECOND, "here", "n")
+        assert found is not None
+        assert found.size == size
