@@ -6,7 +6,9 @@ import pytest
 
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.eta_log import EtaLog
+from robot_sf_otel.manifest.facts import eta_sentence
 from robot_sf_otel.manifest.fold import RunFold
+from robot_sf_otel.manifest.markdown import render_markdown
 from robot_sf_otel.manifest.schema import Eta, EtaScores, PipelineRunRecord
 
 SECOND = e.NANOSECONDS
@@ -96,3 +98,23 @@ def test_a_completed_run_has_nothing_left_and_its_scores() -> None:
 
 def test_a_failed_run_has_no_eta() -> None:
     assert run("failed", e.EtaShown(time_unix_nano=0, eta=eta(50))).eta == Eta()
+
+
+def test_people_read_how_good_the_etas_were() -> None:
+    judged = EtaScores(
+        shown=7, error_after_step_2=0.02, error_at_half_time=0.013, share_inside_band=0.857
+    )
+    assert eta_sentence(Eta(history_runs=3, scores=judged)) == (
+        "An ETA was shown 7 times, from 3 earlier runs: off by 2 % of the run after its second "
+        "step, off by 1.3 % of the run at half time, the end lay within the 80 % band in 85.7 %."
+    )
+    assert eta_sentence(Eta(history_runs=1, scores=EtaScores(shown=1))) == (
+        "An ETA was shown once, from 1 earlier run: too late to be judged."
+    )
+    assert eta_sentence(Eta(scores=EtaScores())) is None
+    assert eta_sentence(Eta()) is None
+
+
+def test_the_reports_say_it() -> None:
+    record = run("completed", e.EtaShown(time_unix_nano=40 * SECOND, eta=eta(50, 40, 60)))
+    assert "off by 10 % of the run at half time" in render_markdown(record)
