@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from robot_sf_otel.analysis.eta.factor import LEAST_SIGMA
 from robot_sf_otel.analysis.eta.statistics import (
     LONGEST,
+    SHORTEST,
     clean,
     duration_quantile,
     exp,
@@ -45,9 +46,9 @@ class Progress:
         self._seconds = [0.0]
         self._units = [0.0]
         for seconds, units in curve:
-            later = self._seconds[-1] <= seconds <= LONGEST
-            if later and self._units[-1] < units <= LONGEST:
-                self._seconds.append(seconds)
+            later = self._seconds[-1] <= clean(seconds) < LONGEST
+            if later and self._units[-1] + SHORTEST <= units < LONGEST:
+                self._seconds.append(clean(seconds))
                 self._units.append(units)
 
     @property

@@ -18,7 +18,7 @@ from robot_sf_otel.analysis.eta.records import (
     RunningStep,
     Situation,
 )
-from robot_sf_otel.analysis.eta.statistics import clean, duration_quantile, exp
+from robot_sf_otel.analysis.eta.statistics import clean, duration_quantile, exp, positive
 from robot_sf_otel.analysis.eta.sums import BAND_SIGMAS, Sum
 
 # A step of which nothing but the pace of others is known: how long it takes, and how fast it grows
@@ -114,7 +114,7 @@ class _Prediction:
             (
                 value.progress,
                 value.seconds,
-                value.step.total,
+                positive(value.step.total),
                 exp(expected.scale - expected.history.scaling.log(value.size)),
                 weight,
             )
