@@ -52,7 +52,10 @@ class _Prediction:
         self._history = history
         self._situation = situation
         self._outlook = Outlook(history, situation)
-        self._progress = [Progress(step.curve) for step in situation.running]
+        self._progress = [
+            Progress(step.curve, None if step.done is None else (clean(step.elapsed), step.done))
+            for step in situation.running
+        ]
         self._past = [
             self._compare(step, now)
             for step, now in zip(situation.running, self._progress, strict=True)

@@ -108,3 +108,33 @@ def test_progress_that_goes_back_is_left_out() -> None:
 def test_nothing_is_left_of_a_step_whose_units_are_done() -> None:
     estimate = after([], ["train"], running=[cold(even(10.0, 5), 5.0)])
     assert remaining(estimate) == 0
+
+
+def test_units_that_were_done_before_a_resumption_cost_no_time() -> None:
+    curve = ((0.0, 500.0), *((10.0 * n, 500.0 + 10 * n) for n in range(1, 11)))
+    estimate = after([], ["train"], running=[cold(curve, 1000.0)])
+    assert remaining(estimate) == pytest.approx(400, rel=0.05)
+
+
+def test_resumed_step_is_compared_with_the_same_part_of_past_curves() -> None:
+    history = [past({"train": 1000.0}, curves={"train": even(10.0, 100)})] * 3
+    curve = ((0.0, 50.0), *((10.0 * n, 50.0 + n) for n in range(1, 11)))
+    estimate = after(history, ["train"], running=[cold(curve, None)])
+    assert remaining(estimate) == pytest.approx(400, rel=0.05)
+
+
+def test_units_done_since_the_last_point_of_the_curve_count() -> None:
+    running = RunningStep("train", 100.0, 50.0, 100.0, even(10.0, 4))
+    assert remaining(after([], ["train"], running=[running])) < 100
+
+
+def test_pace_does_not_depend_on_what_is_called_a_unit() -> None:
+    epochs, steps = (
+        after(
+            [],
+            ["train"],
+            running=[cold(tuple((s, u * factor) for s, u in even(10.0, 20)), 50.0 * factor, 203.0)],
+        )
+        for factor in (1, 1024)
+    )
+    assert remaining(epochs) == pytest.approx(remaining(steps))
