@@ -16,6 +16,7 @@ from robot_sf_otel.analysis.eta import (
     RunningStep,
     Situation,
 )
+from tests.unit.analysis.eta.histories import even
 
 # Few names, so that they meet; every number that a float can be, and ordinary ones more often.
 names = st.sampled_from(["train_1", "train_2", "evaluate", "a", ""])
@@ -68,17 +69,35 @@ def test_estimate_is_finite_ordered_and_not_negative(
 
 
 @given(
-    st.lists(st.lists(st.floats(0.1, 1e4), min_size=3, max_size=3), max_size=6),
-    st.sampled_from([None, 10.0]),
-    units,
-    st.floats(0, 1e4),
-    st.integers(0, 1),
+    durations=st.lists(st.lists(st.floats(0.1, 1e4), min_size=3, max_size=3), max_size=6),
+    total=st.sampled_from([None, 10.0]),
+    gaps=units,
+    waiting=st.floats(0, 1e4),
+    done=st.integers(0, 1),
+    points=st.sampled_from([0, 1, 10]),
 )
+@settings(max_examples=300)
 def test_time_that_passes_without_news_never_makes_the_estimate_jump(
-    durations: list[list[float]], total: float | None, gaps: list[float], waiting: float, done: int
+    *,
+    durations: list[list[float]],
+    total: float | None,
+    gaps: list[float],
+    waiting: float,
+    done: int,
+    points: int,
 ) -> None:
     steps = ("train_1", "train_2", "evaluate")
-    past = [PastRun(tuple(map(PastStep, steps, row)), sum(row), host="here") for row in durations]
+    past = [
+        PastRun(
+            tuple(
+                PastStep(name, seconds, total, even(seconds / points, points) if points else ())
+                for name, seconds in zip(steps, row, strict=True)
+            ),
+            sum(row),
+            host="here",
+        )
+        for row in durations
+    ]
     curve = tuple((sum(gaps[: n + 1]), n + 1.0) for n in range(len(gaps)))
     engine = EtaEngine(past)
 
