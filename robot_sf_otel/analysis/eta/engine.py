@@ -26,7 +26,7 @@ from robot_sf_otel.analysis.eta.sums import BAND_SIGMAS, Sum
 PACE_SIGMA = 1.0
 PACE_GROWTH_SIGMA = 0.6
 # An ETA is shown when its band is no wider than half of the run: "in 40 to 60 minutes" helps, "in 1
-# to 3 hours" does not.
+# to 3 hours" does not. What rests on the pace of other steps alone is right too seldom to be shown.
 WIDEST_SHOWN = 0.5
 
 
@@ -98,6 +98,7 @@ class _Prediction:
             sigma *= self._history.band
         low, high = remaining * exp(-sigma), remaining * exp(sigma)
         total = clean(self._situation.elapsed) + remaining
+        by_strangers = "pace" in self._basis and "history" not in self._basis
         return Estimate(
             remaining_seconds=remaining,
             low_seconds=low,
@@ -105,7 +106,7 @@ class _Prediction:
             total_seconds=total,
             basis="+".join(sorted(self._basis)) or "plan",
             history_runs=len(self._history.runs) if "history" in self._basis else 0,
-            shown=high - low <= WIDEST_SHOWN * total,
+            shown=high - low <= WIDEST_SHOWN * total and not by_strangers,
         )
 
     def _compare(self, step: RunningStep, now: Progress) -> Reference | None:

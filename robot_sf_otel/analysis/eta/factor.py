@@ -21,7 +21,7 @@ LEAST_SIGMA = 0.003
 # Passes over the past runs, and over the steps of one; more change the estimates by less than they
 # are uncertain.
 PASSES = 4
-REWEIGHTINGS = 6
+REWEIGHTINGS = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ RUNS = 50
 LESSONS = 20
 SCORED = 10
 # Values of a step that its level is made of: with the quick forgetting the weight of an older one
-# is below 1/10,000.
-WINDOW = 24
+# is below 1/1,000.
+WINDOW = 16
 # How much weight a value keeps when a newer one comes. The quick one follows a shift that is seen
 # twice (1 + 0.65 is more than half of the whole weight) and ignores a lone stall (1 is less than
 # half, even of three values). Without evidence it is preferred: real pipelines jump and then hold

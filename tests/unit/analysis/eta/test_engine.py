@@ -36,8 +36,9 @@ def test_one_step_under_way_says_nothing_about_strangers_after_it() -> None:
 
 
 def test_pace_of_finished_steps_is_a_guess_that_is_not_shown() -> None:
-    estimate = after([], ["a", "b", "c", "d"], {"a": 10.0, "b": 30.0})
-    assert remaining(estimate) == pytest.approx(40)
+    early = after([], ["a", "b", "c", "d"], {"a": 10.0, "b": 30.0})
+    assert remaining(early) == pytest.approx(40)
+    estimate = after([], ["a", "b", "c", "d"], {"a": 100.0, "b": 1.0, "c": 1.0})
     assert (estimate.basis, estimate.shown) == ("pace", False)
 
 
