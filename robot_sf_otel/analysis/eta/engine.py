@@ -122,7 +122,7 @@ class _Prediction:
                 exp(expected.scale - expected.history.scaling.log(value.size)),
                 weight,
             )
-            for value, weight in self._history.weighted(expected.history, self._outlook.weights)
+            for value, weight in self._history.latest(expected.history, self._outlook.weights)
             if value.step.curve
         ]
         return compare(now, self._outlook.total(step), past)
