@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from robot_sf_otel.analysis.eta.factor import LEAST_SIGMA
 from robot_sf_otel.analysis.eta.statistics import (
     LONGEST,
+    SHORTEST,
     clean,
     duration_quantile,
     exp,
@@ -28,7 +29,7 @@ DRIFT_SIGMA = 0.1
 # Pace is that of the latest quarter of the units, and of five at least: early units are slow in
 # real runs, and pace drifts.
 LATEST = 4
-LEAST_UNITS = 5.0
+LEAST_GRAINS = 5.0
 # A deviation of e between two parts of a curve is an outlier, however large.
 OUTLIER = 1.0
 
@@ -38,17 +39,33 @@ class Progress:
 
     Args:
         curve: Pairs of (seconds, units); progress that goes back, and what is not a number, is left
-            out.
+            out. Units at second 0 were done before: by the attempt that this one resumes.
+        now: A last pair.
     """
 
-    def __init__(self, curve: Curve) -> None:
+    def __init__(self, curve: Curve, now: tuple[float, float] | None = None) -> None:
         self._seconds = [0.0]
         self._units = [0.0]
         for seconds, units in curve:
-            later = self._seconds[-1] <= seconds <= LONGEST
-            if later and self._units[-1] < units <= LONGEST:
-                self._seconds.append(seconds)
-                self._units.append(units)
+            self._add(clean(seconds), units)
+        if now is not None:
+            self._add(*now)
+
+    def _add(self, seconds: float, units: float) -> None:
+        if not self._seconds[-1] <= seconds < LONGEST:
+            return
+        if not self._units[-1] + SHORTEST <= units < LONGEST:
+            return
+        if seconds == 0:
+            self._units[0] = units
+            return
+        self._seconds.append(seconds)
+        self._units.append(units)
+
+    @property
+    def start(self) -> float:
+        """Units that were done before the step's time began."""
+        return self._units[0]
 
     @property
     def units(self) -> float:
@@ -57,8 +74,13 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """When the last of them was done."""
+        """When the last of them was done; 0 where none was."""
         return self._seconds[-1]
+
+    @property
+    def grain(self) -> float:
+        """Units between two points: an epoch, a batch of simulator steps, a second's worth."""
+        return (self.units - self.start) / max(1, len(self._units) - 1)
 
     def when(self, units: float) -> float | None:
         """Return the seconds after which so many units were done, None where they never were."""
@@ -72,21 +94,22 @@ class Progress:
         start = self._seconds[index - 1]
         return start + part * (self._seconds[index] - start)
 
-    def pace(self, units: float, unit: float = 1.0) -> float:
-        """Return the seconds a unit took lately, at the moment when `units` were done.
+    def pace(self, units: float, grain: float) -> float:
+        """Return the seconds that a unit took lately, at the moment when `units` were done.
 
-        The first unit is set apart as soon as there is a second: start-up and compilation make it
+        The first point is set apart as soon as there is a second: start-up and compilation make it
         slow.
 
         Args:
-            units: How many, at most `self.units`.
-            unit: What is called one unit.
+            units: How many, at most `self.units` and more than `self.start`.
+            grain: The least that the pace is taken over is `LEAST_GRAINS` of these.
         """
         end = self.when(units) or 0.0
-        since = max(unit, units - max(LEAST_UNITS * unit, units / LATEST))
+        first = self._units[1]
+        since = max(first, units - max(LEAST_GRAINS * grain, (units - self.start) / LATEST))
         if units <= since:
-            return end / units * unit
-        return (end - (self.when(since) or 0.0)) / (units - since) * unit
+            return end / max(units - self.start, SHORTEST)
+        return (end - (self.when(since) or 0.0)) / (units - since)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,22 +180,23 @@ def compare(
         total: Its units.
         past: Progress, seconds, total units, scale to the size of now, and weight of past runs.
     """
-    units = now.units
-    if units <= 0 or now.seconds <= 0:
+    units, grain = now.units, now.grain
+    if now.seconds <= 0:
         return None
     points: list[_Point] = []
     for progress, seconds, past_total, scale, weight in past:
-        unit = past_total / total if total and past_total else 1.0
-        so_far = progress.when(units * unit)
-        if not so_far:
+        part = past_total / total if total and past_total else 1.0
+        end = progress.when(units * part)
+        so_far = 0.0 if end is None else end - (progress.when(now.start * part) or 0.0)
+        if end is None or so_far <= 0:
             continue
-        following = progress.when(units * unit + unit)
+        following = progress.when((units + grain) * part)
         points.append(
             _Point(
                 so_far * scale,
-                max(0.0, seconds - so_far) * scale,
-                0.0 if following is None else (following - so_far) * scale,
-                progress.pace(units * unit, unit) * scale,
+                max(0.0, seconds - end) * scale,
+                0.0 if following is None else (following - end) * scale,
+                progress.pace(units * part, grain * part) * part * scale,
                 weight,
             )
         )
@@ -182,19 +206,20 @@ def compare(
     rest = weighted_median((p.rest, p.weight) for p in points)
     unit = weighted_median((p.unit, p.weight) for p in points)
     pace = weighted_median((p.pace, p.weight) for p in points)
-    by_time, by_pace = _variances(points, _Point(so_far, rest, unit, pace, 1.0), units)
+    points_done = (units - now.start) / grain
+    by_time, by_pace = _variances(points, _Point(so_far, rest, unit, pace, 1.0), points_done)
     deviation, variance = math.log(now.seconds / so_far), by_time
-    recent = now.pace(units)
-    if units > 1 and recent > 0 and pace > 0:
+    recent = now.pace(units, grain)
+    if points_done > 1 and recent > 0 and pace > 0:
         part = by_pace / (by_time + by_pace)
         deviation = part * deviation + (1 - part) * math.log(recent / pace)
         variance = min(by_time, by_pace)
     return Reference(rest, unit, deviation, variance)
 
 
-def _variances(points: Sequence[_Point], usual: _Point, units: float) -> tuple[float, float]:
+def _variances(points: Sequence[_Point], usual: _Point, done: float) -> tuple[float, float]:
     """Return how badly time so far and recent pace foretold the rest; few runs say little."""
-    by_time = by_pace = 2 * UNIT_SIGMA**2 / max(units, 1.0)
+    by_time = by_pace = 2 * UNIT_SIGMA**2 / max(done, 1.0)
     by_pace *= 2
     known = 2
     for point in points:
@@ -214,15 +239,14 @@ def _square(value: float, usual: float, rest: float) -> float:
 
 def rest_by_pace(now: Progress, total: float | None, elapsed: float) -> Rest | None:
     """Return what is left of a step by its pace alone, None without a unit done or a total."""
-    if not total or now.units <= 0 or now.seconds <= 0:
+    if not total or now.seconds <= 0:
         return None
     left = max(0.0, total - now.units)
-    unit = now.pace(now.units)
+    unit = now.pace(now.units, now.grain)
     waiting = max(0.0, clean(elapsed) - now.seconds)
     if left == 0 or unit <= 0:
         return Rest(0.0, 0.0)
-    current = min(1.0, left) * unit
+    current = min(now.grain, left) * unit
     seconds = left * unit - current + overdue(current, UNIT_SIGMA, waiting)
-    return Rest(
-        seconds, seconds * math.hypot(DRIFT_SIGMA, UNIT_SIGMA / math.sqrt(max(now.units, 1.0)))
-    )
+    done = (now.units - now.start) / now.grain
+    return Rest(seconds, seconds * math.hypot(DRIFT_SIGMA, UNIT_SIGMA / math.sqrt(done)))

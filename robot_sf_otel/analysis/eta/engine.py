@@ -18,7 +18,7 @@ from robot_sf_otel.analysis.eta.records import (
     RunningStep,
     Situation,
 )
-from robot_sf_otel.analysis.eta.statistics import clean, duration_quantile, exp
+from robot_sf_otel.analysis.eta.statistics import clean, duration_quantile, exp, positive
 from robot_sf_otel.analysis.eta.sums import BAND_SIGMAS, Sum
 
 # A step of which nothing but the pace of others is known: how long it takes, and how fast it grows
@@ -26,7 +26,7 @@ from robot_sf_otel.analysis.eta.sums import BAND_SIGMAS, Sum
 PACE_SIGMA = 1.0
 PACE_GROWTH_SIGMA = 0.6
 # An ETA is shown when its band is no wider than half of the run: "in 40 to 60 minutes" helps, "in 1
-# to 3 hours" does not.
+# to 3 hours" does not. What rests on the pace of other steps alone is right too seldom to be shown.
 WIDEST_SHOWN = 0.5
 
 
@@ -52,7 +52,10 @@ class _Prediction:
         self._history = history
         self._situation = situation
         self._outlook = Outlook(history, situation)
-        self._progress = [Progress(step.curve) for step in situation.running]
+        self._progress = [
+            Progress(step.curve, None if step.done is None else (clean(step.elapsed), step.done))
+            for step in situation.running
+        ]
         self._past = [
             self._compare(step, now)
             for step, now in zip(situation.running, self._progress, strict=True)
@@ -95,6 +98,7 @@ class _Prediction:
             sigma *= self._history.band
         low, high = remaining * exp(-sigma), remaining * exp(sigma)
         total = clean(self._situation.elapsed) + remaining
+        by_strangers = "pace" in self._basis and "history" not in self._basis
         return Estimate(
             remaining_seconds=remaining,
             low_seconds=low,
@@ -102,7 +106,7 @@ class _Prediction:
             total_seconds=total,
             basis="+".join(sorted(self._basis)) or "plan",
             history_runs=len(self._history.runs) if "history" in self._basis else 0,
-            shown=high - low <= WIDEST_SHOWN * total,
+            shown=high - low <= WIDEST_SHOWN * total and not by_strangers,
         )
 
     def _compare(self, step: RunningStep, now: Progress) -> Reference | None:
@@ -114,11 +118,11 @@ class _Prediction:
             (
                 value.progress,
                 value.seconds,
-                value.step.total,
+                positive(value.step.total),
                 exp(expected.scale - expected.history.scaling.log(value.size)),
                 weight,
             )
-            for value, weight in self._history.weighted(expected.history, self._outlook.weights)
+            for value, weight in self._history.latest(expected.history, self._outlook.weights)
             if value.step.curve
         ]
         return compare(now, self._outlook.total(step), past)

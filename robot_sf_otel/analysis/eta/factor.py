@@ -21,7 +21,7 @@ LEAST_SIGMA = 0.003
 # Passes over the past runs, and over the steps of one; more change the estimates by less than they
 # are uncertain.
 PASSES = 4
-REWEIGHTINGS = 6
+REWEIGHTINGS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,8 @@ class FactorModel:
                 products[name] += factor.mean * value
                 squares[name] += factor.mean**2 + factor.variance
         for name, trait in self.traits.items():
-            shrink = (trait.sigma / LOADING_SIGMA) ** 2
+            # What never strays has not shown either whether it follows a run that is slower.
+            shrink = (max(trait.sigma, PRIOR_SIGMA) / LOADING_SIGMA) ** 2
             trait.loading = max(0.0, (shrink + products[name]) / (shrink + squares[name]))
 
     def _learn_spreads(

@@ -22,8 +22,8 @@ RUNS = 50
 LESSONS = 20
 SCORED = 10
 # Values of a step that its level is made of: with the quick forgetting the weight of an older one
-# is below 1/10,000.
-WINDOW = 24
+# is below 1/1,000.
+WINDOW = 16
 # How much weight a value keeps when a newer one comes. The quick one follows a shift that is seen
 # twice (1 + 0.65 is more than half of the whole weight) and ignores a lone stall (1 is less than
 # half, even of three values). Without evidence it is preferred: real pipelines jump and then hold
@@ -88,6 +88,20 @@ def run_size(size: float | None, totals: Sequence[float | None]) -> float | None
     return positive(size) or (sum(known) if known else None)
 
 
+def weighted(step: StepHistory, weights: Sequence[float], keep: float) -> list[tuple[Value, float]]:
+    """Return a step's latest values, newest first, each with its run's weight and its age's."""
+    chosen: list[tuple[Value, float]] = []
+    age = 1.0
+    before = len(weights)
+    for value in reversed(step.values):
+        if value.run < before:
+            chosen.append((value, weights[value.run] * age))
+            age *= keep
+            if len(chosen) == WINDOW:
+                break
+    return chosen
+
+
 class History:
     """Past runs of a pipeline, prepared for predictions.
 
@@ -103,7 +117,11 @@ class History:
         self.steps = self._collect()
         self.closing = self._closing()
         self._first = max(1, len(self.runs) - LESSONS)
-        surprises = {keep: self._surprises(keep) for keep in (QUICK, NEVER)}
+        comparable = [
+            self.weights(run.host, run.scenario, self.sizes[index], index)
+            for index, run in enumerate(self.runs[self._first :], self._first)
+        ]
+        surprises = {keep: self._surprises(keep, comparable) for keep in (QUICK, NEVER)}
         losses = {keep: self._loss(lessons) for keep, lessons in surprises.items()}
         better = losses[NEVER] < CLEARLY_BETTER * losses[QUICK]
         self.keep = NEVER if better else QUICK
@@ -144,24 +162,13 @@ class History:
             weights: Of the past runs; later runs than these are not looked at.
             keep: The forgetting, by default the one that was best for this pipeline.
         """
-        pairs = [(value.log, weight) for value, weight in self.weighted(step, weights, keep)]
+        keep = self.keep if keep is None else keep
+        pairs = [(value.log, weight) for value, weight in weighted(step, weights, keep)]
         return weighted_median(pairs) if pairs else None
 
-    def weighted(
-        self, step: StepHistory, weights: Sequence[float], keep: float | None = None
-    ) -> list[tuple[Value, float]]:
+    def latest(self, step: StepHistory, weights: Sequence[float]) -> list[tuple[Value, float]]:
         """Return a step's latest values, newest first, with their weights."""
-        keep = self.keep if keep is None else keep
-        chosen: list[tuple[Value, float]] = []
-        age = 1.0
-        for value in reversed(step.values):
-            if value.run >= len(weights):
-                continue
-            chosen.append((value, weights[value.run] * age))
-            age *= keep
-            if len(chosen) == WINDOW:
-                break
-        return chosen
+        return weighted(step, weights, self.keep)
 
     def _collect(self) -> dict[str, StepHistory]:
         steps: dict[str, StepHistory] = {}
@@ -205,17 +212,16 @@ class History:
         ]
         return weighted_median((rest, 1.0) for rest in rests) if rests else 0.0
 
-    def _surprises(self, keep: float) -> list[Surprise]:
-        """Return how the latest runs deviated from what the runs before them said."""
+    def _surprises(self, keep: float, comparable: Sequence[Sequence[float]]) -> list[Surprise]:
+        """Return how the latest runs deviated from what the comparable runs before them said."""
         lessons: list[Surprise] = []
         logs = {
             (name, value.run): value.log
             for name, step in self.steps.items()
             for value in step.values
         }
-        for index in range(self._first, len(self.runs)):
+        for index, weights in enumerate(comparable, self._first):
             run = self.runs[index]
-            weights = self.weights(run.host, run.scenario, self.sizes[index], index)
             levels: dict[str, float] = {}
             for step in run.steps:
                 level = self.level(self.steps[step.step_id], weights, keep)

@@ -84,9 +84,10 @@ class RunningStep:
     Attributes:
         step_id: Its name.
         elapsed: Seconds since it began.
-        done: Units done.
+        done: Units done by now, those that a resumed step had done before included.
         total: Declared units of work.
-        curve: Its progress so far.
+        curve: Its progress so far. The last point says since when nothing came; a resumed step
+            begins with (0, units done before).
     """
 
     step_id: str

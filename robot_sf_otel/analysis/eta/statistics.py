@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-# Times beyond 30,000 years, and ratios of e^50, are no longer times: arithmetic stays finite below
-# them.
+# Times beyond 30,000 years or below a nanosecond, and ratios of e^50, are no longer times:
+# arithmetic stays finite below them.
 LONGEST = 1e12
+SHORTEST = 1e-9
 EXPONENT_LIMIT = 50.0
 # From the standard deviation of a logistic distribution to its scale.
 LOGISTIC_SCALE = math.sqrt(3) / math.pi
@@ -15,12 +16,12 @@ LOGISTIC_SCALE = math.sqrt(3) / math.pi
 
 def clean(seconds: float) -> float:
     """Return a time as a finite number that is not negative; what is neither counts as 0."""
-    return min(seconds, LONGEST) if seconds > 0 else 0.0
+    return min(seconds, LONGEST) if seconds >= SHORTEST else 0.0
 
 
 def positive(value: float | None) -> float | None:
     """Return a count or size where it is a finite number above 0, else None."""
-    return value if value is not None and 0 < value <= LONGEST else None
+    return value if value is not None and SHORTEST <= value <= LONGEST else None
 
 
 def exp(value: float) -> float:
@@ -70,7 +71,9 @@ def duration_quantile(median: float, sigma: float, elapsed: float, share: float)
         share: The quantile asked for, between 0 and 1.
     """
     scale = sigma * LOGISTIC_SCALE
-    exponent = math.log(elapsed / median) / scale if elapsed > 0 else -EXPONENT_LIMIT
+    exponent = -EXPONENT_LIMIT
+    if elapsed > 0:
+        exponent = (math.log(elapsed) - math.log(median)) / scale
     if exponent > EXPONENT_LIMIT:
         return elapsed * math.exp(-scale * math.log(1 - share))
     odds = (1 + exp(exponent)) / (1 - share) - 1
