@@ -106,7 +106,7 @@ def test_people_read_how_good_the_etas_were() -> None:
     )
     assert eta_sentence(Eta(history_runs=3, scores=judged)) == (
         "An ETA was shown 7 times, from 3 earlier runs: off by 2 % of the run after its second "
-        "step, off by 1.3 % of the run at half time, the end lay within the 80 % band in 85.7 %."
+        "step, off by 1.30 % of the run at half time, the end lay within the 80 % band in 85.7 %."
     )
     assert eta_sentence(Eta(history_runs=1, scores=EtaScores(shown=1))) == (
         "An ETA was shown once, from 1 earlier run: too late to be judged."
