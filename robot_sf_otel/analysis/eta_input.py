@@ -24,7 +24,6 @@ from robot_sf_otel.analysis.eta import (
 from robot_sf_otel.manifest.schema import Eta
 
 if TYPE_CHECKING:
-    from robot_sf_otel.analysis.eta import Curve
     from robot_sf_otel.manifest.execution import Execution
     from robot_sf_otel.manifest.fold import RunFold
     from robot_sf_otel.manifest.plan import Plan
@@ -112,24 +111,15 @@ def situation(
     running = [run for run in executions if run.status == "running"]
     busy = {run.step_id for run in running}
     done = [run for run in executions if run.status == "completed" and run.step_id not in busy]
-    # Attempts that failed took time too: whatever comes after them begins when they ended.
-    over = [run for run in executions if run.ended_ns is not None]
-    added = added_seconds([_interval(fold, run) for run in over], 0.0)
-    seconds = {id(run): share for run, share in zip(over, added, strict=True)}
     return Situation(
         elapsed=elapsed,
         plan=tuple(_planned(plan, executions)),
-        finished=tuple(FinishedStep(run.step_id, seconds[id(run)], _total(run)) for run in done),
+        finished=tuple(FinishedStep(run.step_id, run.duration or 0.0, _total(run)) for run in done),
         running=tuple(_running(fold, run, elapsed) for run in running),
         host=host,
         scenario=fold.scenario,
         size=parameter(fold.params, size),
     )
-
-
-def _interval(fold: RunFold, run: Execution) -> tuple[float, float]:
-    began = fold.sessions.ran_until(run.started_ns) or 0.0
-    return began, max(began, fold.sessions.ran_until(run.ended_ns or 0) or 0.0)
 
 
 def _planned(plan: Plan, executions: Iterable[Execution]) -> Iterable[PlannedStep]:
@@ -178,45 +168,40 @@ def past_run(record: PipelineRunRecord, size: str | None = None) -> PastRun | No
     ]
     if record.status != "completed" or total is None or not entries:
         return None
-    added = _added(entries, total)
+    added = _added(record, entries)
     steps = tuple(
         PastStep(
             entry.step_id,
             seconds,
             entry.progress.total or entry.progress.done or None,
-            _curve(entry),
+            tuple(entry.progress_curve),
+            entry.duration_seconds,
         )
         for entry, seconds in zip(entries, added, strict=True)
         if entry.status == "completed"
     )
+    # What failed and was tried again is left out: the next run is not expected to do that.
+    wasted = sum(added) - sum(step.seconds for step in steps)
     host = record.host.get("hostname")
     return PastRun(
         steps=steps,
-        # Without what failed and was tried again: the next run is not expected to do that.
-        total_seconds=sum(step.seconds for step in steps),
+        total_seconds=max(0.0, total - wasted),
         host=host if isinstance(host, str) else None,
         scenario=record.scenario_config_path,
         size=parameter(record.params, size),
     )
 
 
-def _added(entries: list[StepExecutionEntry], total: float) -> list[float]:
+def _added(record: PipelineRunRecord, entries: list[StepExecutionEntry]) -> Sequence[float]:
     times = [(_unix(entry.started_at or ""), _unix(entry.ended_at or "")) for entry in entries]
-    began = min(start for start, _ in times)
-    until = max(end for _, end in times)
-    if until - began > total * _PAUSED:
+    began = _unix(record.created_at) if record.created_at else min(start for start, _ in times)
+    if max(end for _, end in times) - began > (record.duration_seconds or 0.0) * _PAUSED:
         return [entry.duration_seconds or 0.0 for entry in entries]
-    lead = max(0.0, total - (until - began))
-    intervals = [(start - began + lead, end - began + lead) for start, end in times]
-    return list(added_seconds(intervals, 0.0))
+    return added_seconds(times, began)
 
 
 def _unix(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
-
-
-def _curve(entry: StepExecutionEntry) -> Curve:
-    return tuple(entry.progress_curve)
 
 
 def shown(estimate: Estimate) -> Eta | None:

@@ -121,16 +121,31 @@ class LiveStep:
 
     def set_progress(self, done: float, total: float | None = None) -> None:
         """Say how many units are done and, if it changed, how many there are."""
-        if not is_finite(done) or done < 0:
-            guard.warn_once("bad-progress", f"set_progress: done={done!r} is ignored")
-        else:
-            if self._goes_on:
-                self._goes_on = False
-                self._base = done
-                self._mark = (done, self._mark[1])
-            self.done = done
         if total is not None:
             self._set_total(total)
+        if not is_finite(done) or done < 0:
+            guard.warn_once("bad-progress", f"set_progress: done={done!r} is ignored")
+            return
+        self.done = done
+        if self._goes_on:
+            self._goes_on = False
+            self._go_on_from(done)
+
+    def _go_on_from(self, done: float) -> None:
+        """Take units as done in an earlier session: they are no speed of this one."""
+        self._base = done
+        self._mark = (done, self._mark[1])
+        self._curve.add(0.0, done)
+        with guard.shielded("set_progress"):
+            self.of_run.recorder.record(
+                e.StepProgress(
+                    time_unix_nano=self.of_run.runtime.clock.time_ns(),
+                    trace_id=self.of_run.trace_id,
+                    span_id=self.span_id,
+                    progress=Progress(done=done, total=self.total, unit=self.unit),
+                ),
+                sync=False,
+            )
 
     def _set_total(self, total: float) -> None:
         if is_finite(total) and total >= 0:

@@ -46,9 +46,10 @@ class Execution:
     eta_seconds: float | None = None
 
     def measure(self, progress: Progress, time_ns: int) -> None:
-        """Take its progress at a time."""
+        """Take its progress at a time; units without a rate were done before it began."""
         self.progress = progress
-        self.measured.add(_seconds(self.started_ns, time_ns), progress.done)
+        before = progress.rate is None
+        self.measured.add(0.0 if before else _seconds(self.started_ns, time_ns), progress.done)
 
     def finish(self, event: StepFinished) -> None:
         """Take what it said at its end."""

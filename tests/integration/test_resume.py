@@ -307,3 +307,30 @@ def test_resume_with_another_pipeline_name_is_refused(scripts: Scripts) -> None:
     assert ended.returncode == 1
     assert "it is a run of pipeline 'p', not of 'q'" in ended.stderr
     assert not (scripts.folder / "started").exists()
+
+
+def test_the_eta_of_a_resumed_run_counts_neither_what_was_done_nor_the_pause(
+    scripts: Scripts,
+) -> None:
+    slow = (
+        PIPELINE.replace("total=100", "total=100 if name == 'train' else 50")
+        .replace(
+            "this.advance(50)",
+            "[(time.sleep(0.03), this.advance()) for _ in range(50)]",
+        )
+        .replace("configure(", "configure(interval=0.2, console='lines',", 1)
+    )
+    killed(scripts, slow)
+    finished = scripts.run(slow, "night", env={"ROBOT_SF_OTEL_CONSOLE": "lines"})
+    assert finished.code == 0
+    resumed = scripts.events("run_resumed")[0]["time_unix_nano"]
+    left = [
+        (event["time_unix_nano"] / 1e9, event["eta"]["remaining_seconds"])
+        for event in scripts.events("eta_shown")
+        if event["time_unix_nano"] > resumed and event["eta"].get("remaining_seconds")
+    ]
+    ended = scripts.events("run_finished")[0]["time_unix_nano"] / 1e9
+    assert left
+    # What is left are 50 of 100 units and the evaluation: three seconds, not four or more.
+    for time, seconds in left:
+        assert seconds == pytest.approx(ended - time, abs=1.5)

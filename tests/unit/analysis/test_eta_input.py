@@ -54,7 +54,9 @@ def test_a_live_run_is_seen_with_its_plan_what_is_done_and_what_runs() -> None:
         finished("collect", 20, 20, progress=Progress(done=10, total=10)),
         started("train", 21, total=100, expected_seconds=50),
         e.StepProgress(
-            time_unix_nano=25 * SECOND, span_id="train", progress=Progress(done=8, total=100)
+            time_unix_nano=25 * SECOND,
+            span_id="train",
+            progress=Progress(done=8, total=100, rate=2.0),
         ),
     )
     found = seen(made, 31)
@@ -142,7 +144,9 @@ def test_a_completed_run_is_history_with_what_each_step_added() -> None:
         ).record()
     )
     assert past is not None
-    assert past.steps == (PastStep("collect", 10, 10, ((4, 5),)), PastStep("train", 30))
+    collect, train = past.steps
+    assert collect == PastStep("collect", 10, 10, ((4, 5),), 9)
+    assert train == PastStep("train", 30, duration=28)
     assert past.total_seconds == pytest.approx(40)
 
 
@@ -162,7 +166,7 @@ def test_attempts_that_failed_are_no_history() -> None:
         ).record()
     )
     assert past is not None
-    assert (past.steps, past.total_seconds) == ((PastStep("train", 25),), 25)
+    assert (past.steps, past.total_seconds) == ((PastStep("train", 25, duration=25),), 25)
 
 
 def test_a_resumed_run_is_history_without_its_pause() -> None:
@@ -229,3 +233,24 @@ def test_a_parameter_that_is_no_positive_number_is_no_size() -> None:
         found = situation(made, SECOND, "here", "n")
         assert found is not None
         assert found.size == size
+
+
+def test_a_resumed_step_begins_with_what_was_done_before() -> None:
+    made = fold(
+        started("train", 0),
+        e.StepProgress(
+            time_unix_nano=2 * SECOND, span_id="train", progress=Progress(done=60, total=100)
+        ),
+        e.StepProgress(
+            time_unix_nano=5 * SECOND,
+            span_id="train",
+            progress=Progress(done=70, total=100, rate=2.0),
+        ),
+    )
+    assert seen(made, 6).running[0].curve == ((0, 60), (5, 70))
+
+
+def test_time_after_the_last_step_is_time_of_the_run() -> None:
+    past = past_run(completed(started("train", 0), finished("train", 30, 30), seconds=40).record())
+    assert past is not None
+    assert (past.steps[0].seconds, past.total_seconds) == (30, 40)
