@@ -111,6 +111,7 @@ def _configure(
         _compare(arguments, config, (tracer_provider, meter_provider))
         return
     from robot_sf_otel import __version__, providers
+    from robot_sf_otel.instrument import opening  # noqa: F401 - now, not when no file can be opened
     from robot_sf_otel.instrument.runtime import Runtime
     from robot_sf_otel.redaction import Redactor
 
@@ -257,6 +258,7 @@ def _at_exit() -> None:
     with guard.shielded("exit"):
         if _installed.observer is not None:
             _installed.observer.stop()  # a signal that it deals with ends the process here
+            _installed.observer.write_ends()
         if _installed.providers is not None:
             _installed.providers.shutdown()
 

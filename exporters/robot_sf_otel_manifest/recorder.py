@@ -25,6 +25,7 @@ from robot_sf_otel.manifest.schema import (
 )
 from robot_sf_otel.manifest.statistics import TelemetrySummary
 from robot_sf_otel.store.derived import write_derived
+from robot_sf_otel.store.files import deleted
 from robot_sf_otel.store.journal import JournalTail, JournalWriter
 from robot_sf_otel.store.layout import RunPaths, create_run_dir, make_run_dir
 from robot_sf_otel.store.lock import RunLock
@@ -57,12 +58,14 @@ class OwnerRecorder:
         """Create the run directory; where that fails everything is kept in memory and retried."""
         self._root = root
         self._created = True
+        self._gone = False
         self.run_dir = self._create(pipeline, time_unix_nano, name)
         self._paths = RunPaths(self.run_dir)
         self._lock: RunLock | None = None
         self._journal = JournalWriter(self._paths.journal, on_fault=guard.storage_fault)
         self._telemetry = TelemetryWriter(self._paths.telemetry, on_fault=guard.storage_fault)
         self._acquire()
+        self._sampling = threading.RLock()  # a signal handler may end the run inside a sample
         self._incoming: deque[Event] = deque()
         self._fold = RunFold()
         self._summary = TelemetrySummary()
@@ -75,6 +78,7 @@ class OwnerRecorder:
         self._next_look = 0.0
         self._derived_bytes = 0
         self._cost = SelfCost()
+        self._ending = False
         self._closed = False
 
     def _create(self, pipeline: str, time_unix_nano: int, name: str | None) -> Path:
@@ -95,6 +99,7 @@ class OwnerRecorder:
             return
         try:
             self._lock = RunLock.acquire(self._paths.lock, run_id=self.run_id)
+            self._gone = False
         except OSError as error:
             guard.storage_fault("run.lock", error)
 
@@ -109,7 +114,8 @@ class OwnerRecorder:
         # What a cancelled run leaves open was cancelled with it.
         if isinstance(end, RunFinished) and end.status != "cancelled":
             self._look_a_last_time(end.time_unix_nano)
-        self._append(*events, sync=sync)
+        gaps = self._gaps(end=True) if isinstance(end, RunFinished) else []
+        self._append(*gaps, *events, sync=sync)
 
     def _append(self, *events: Event, sync: bool = True) -> None:
         self._journal.append(*events, sync=sync)
@@ -120,9 +126,12 @@ class OwnerRecorder:
         """Append a sample, with the progress of child processes where this one runs no step."""
         if snapshot.step_id is None:
             self._add_worker_progress(snapshot)
-        self._telemetry.append(snapshot)
-        self._summary.add(snapshot)
-        self._last_sample = snapshot
+        # Together, so that the figures of the record are those of the file.
+        with self._sampling:
+            self._telemetry.append(snapshot)
+            if not self._ending:
+                self._summary.add(snapshot)
+                self._last_sample = snapshot
         self._dirty = True
 
     def _add_worker_progress(self, snapshot: TelemetrySnapshot) -> None:
@@ -143,19 +152,23 @@ class OwnerRecorder:
     def refresh(self, cost: SelfCost) -> None:
         """Retry what failed, fold what came, and write the derived files if they are due."""
         now = time.monotonic()
+        self._look_after_folder()
         if self._lock is None and now >= self._next_try:
             self._next_try = now + DIRECTORY_RETRY_SECONDS
             self._retry_directory()
-        self._journal.flush()
+        self._look_after_files()
         with self._refreshing:
             if self._closed:
                 return
             self._cost = self.cost(cost)
+            gaps = self._gaps()
+            if gaps:
+                self._append(*gaps)
             self._take_in()
             if now >= self._next_look:
                 self._next_look = now + WORKERS_SECONDS
                 self._note_lost_workers(time.time_ns())
-            if self._created and self._dirty and now >= self._next_write:
+            if self._is_ours and self._dirty and now >= self._next_write:
                 self._write_derived()
 
     def _note_lost_workers(self, now_ns: int) -> None:
@@ -174,6 +187,43 @@ class OwnerRecorder:
                 self._note_lost_workers(now_ns)
             finally:
                 self._refreshing.release()
+
+    def _look_after_folder(self) -> None:
+        """Notice that the run directory was deleted; it is then made again like one that never was.
+
+        Its lock tells. What lies there afterwards is ours only if the new lock is: another run may
+        have taken the name.
+        """
+        if self._lock is None or not self._lock.is_deleted:
+            return
+        guard.storage_fault("run.lock", deleted(self._paths.lock))
+        self._lock.close()
+        self._lock, self._gone = None, True
+        self._created = self.run_dir.is_dir()
+        self._next_try = self._next_write = 0.0
+        self._dirty = True
+
+    @property
+    def _is_ours(self) -> bool:
+        """Whether there is a run directory, and nobody took it away."""
+        return self._created and not self._gone
+
+    def _look_after_files(self) -> None:
+        if self._gone:
+            return
+        self._journal.flush()
+        with self._sampling:
+            self._telemetry.look_after()
+
+    def _gaps(self, *, end: bool = False) -> list[Event]:
+        """Return events that tell what is lost; `end` also of what is being lost now."""
+        started = self._fold.started
+        ids = (started.trace_id, started.span_id) if started is not None else (None, None)
+        gaps = {
+            "manifest.jsonl": self._journal.take_gap(end=end),
+            "telemetry.jsonl": self._telemetry.take_gap(end=end),
+        }
+        return [gap.event(where, *ids) for where, gap in gaps.items() if gap is not None]
 
     def _retry_directory(self) -> None:
         if not self._created:
@@ -207,7 +257,8 @@ class OwnerRecorder:
                 self._tails[name] = JournalTail(self._paths.workers / name)
             yield self._tails[name].read()
 
-    def _write_derived(self) -> None:
+    def _write_derived(self) -> bool:
+        """Fold and write; return whether that worked."""
         began = time.monotonic()
         self._dirty = False
         if self._last_sample is not None:
@@ -220,6 +271,7 @@ class OwnerRecorder:
             guard.storage_fault("manifest", error)
         took = time.monotonic() - began
         self._next_write = time.monotonic() + max(MANIFEST_SECONDS, took / MANIFEST_SHARE)
+        return not self._dirty
 
     def cost(self, base: SelfCost) -> SelfCost:
         """Return `base` with what writing cost filled in."""
@@ -227,31 +279,54 @@ class OwnerRecorder:
         base.bytes_written = (
             journal.bytes_written + self._telemetry.bytes_written + self._derived_bytes
         )
+        base.samples_taken = max(0, base.samples_taken - self._telemetry.samples_lost)
+        base.samples_missed += self._telemetry.samples_lost
         base.slowest_sync_seconds = journal.slowest_sync_seconds
         base.events_dropped = journal.events_dropped
         return base
 
     def close(self) -> None:
-        """Write the final record, then let go of the lock."""
+        """Write the final record, then let go of the lock.
+
+        Where it cannot be written, a warning says so, the run stays open and this may be called
+        again.
+        """
         with self._refreshing:
             if self._closed:
                 return
-            if not self._created:
+            self._look_after_folder()
+            if not self._created or self._lock is None:
                 self._retry_directory()
-            self._journal.flush()
-            self._journal.close()
-            self._telemetry.close()
+            self._look_after_files()
+            whole = self._journal.finish()
+            with self._sampling:
+                again, self._ending = self._ending, True
+                self._telemetry.close()
             self._take_in()
-            if self._created:
-                self._write_derived()
-            else:
-                guard.warn(f"the record of run {self.run_id} is lost: it could never be written")
+            derived = self._is_ours and self._write_derived()
+            if not whole or not self._is_ours:
+                self._complain(again)
+            if not (whole and derived):
+                return
             self._closed = True
+            self._journal.close()
         if self._lock is not None:
             self._lock.close()
 
+    def _complain(self, again: bool) -> None:  # noqa: FBT001 - private
+        if again:
+            return
+        if self._is_ours and self._journal.stats.bytes_written:
+            guard.warn(
+                f"the end of the record of run {self.run_id} could not be written; it is tried "
+                "once more when this process ends, and then by `robot-sf-otel recover`"
+            )
+        else:
+            why = "its folder was deleted" if self._gone else "it could never be written"
+            guard.warn(f"the record of run {self.run_id} is lost: {why}")
+
     def is_open(self) -> bool:
-        """Return whether the run was not closed yet."""
+        """Return whether the run was not closed yet, or its end could not be written."""
         return not self._closed
 
     def abandon(self) -> None:

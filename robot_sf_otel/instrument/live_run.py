@@ -200,10 +200,12 @@ class LiveRun:
             context.run_var.set(self),
             otel_context.attach(trace.set_span_in_context(self.span)),
         )
-        published.open(self)
-        self.runtime.console.run_started(self.run_id, self.name, self.run_dir)
-        if self.runtime.observer is not None:
-            self.runtime.observer.run_opened(self)
+        with guard.shielded("run start"):  # the run is open, whatever fails from here on
+            published.open(self)
+        with guard.shielded("run start"):
+            self.runtime.console.run_started(self.run_id, self.name, self.run_dir)
+            if self.runtime.observer is not None:
+                self.runtime.observer.run_opened(self)
 
     def outcome(self, error: BaseException | None) -> Outcome:
         """Classify what left the run or a step; after a signal a failure is a cancellation."""
@@ -261,16 +263,18 @@ class LiveRun:
 
     def _conclude(self, outcome: Outcome, error: BaseException | None) -> None:
         now_ns = self.runtime.clock.time_ns()
+        left = outcome if outcome.status == "cancelled" else ABANDONED
         for step in self.running_steps():
-            left = outcome if outcome.status == "cancelled" else ABANDONED
-            step.conclude(left, now_ns)
-            step.close_span(left)
+            with guard.shielded("step end"):
+                step.conclude(left, now_ns)
+                step.close_span(left)
+        # Whatever fails here, the end of the run is written.
         observer = self.runtime.observer
-        if observer is not None:
-            observer.run_closing(self)
         cost = None
         if observer is not None:
-            cost = self._recorder.cost(observer.cost(self))
+            with guard.shielded("run end"):
+                observer.run_closing(self)
+                cost = self._recorder.cost(observer.cost(self))
         self.ended = True
         duration = max(0.0, self.elapsed())
         closing = [*self.telemetry.faults(), *self.telemetry.take_metrics()]
@@ -285,13 +289,15 @@ class LiveRun:
                 **self.ids(),
             )
         )
-        self._recorder.record(*closing)
+        with guard.shielded("run end"):
+            self._recorder.record(*closing)
         with guard.shielded("run span"):
             self.span.set_attribute(semconv.PIPELINE_RESULT, outcome.result)
             spans.mark_error(self.span, outcome, error)
             self.span.end()
         self._let_go()
-        self._recorder.close()
+        with guard.shielded("run end"):
+            self._recorder.close()
         if observer is not None:
             observer.run_closed(self, outcome)
         report = self.run_dir / "manifest.md"
