@@ -6,6 +6,7 @@ import atexit
 import os
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -228,7 +229,10 @@ def _readings() -> Points:
 
 def _join(runtime: Runtime, run_dir: Path, traceparent: str | None) -> None:
     from robot_sf_otel.instrument.opening import join_run
+    from robot_sf_otel.store import recovery
 
+    if recovery.is_replaced(run_dir):
+        recovery.close_replaced_run(run_dir, time.time_ns())
     joined = runtime.recorder.join_run(run_dir)
     if joined is None:
         guard.warn(f"{env.RUN_DIR}={str(run_dir)!r} holds no run; a new one is started instead")

@@ -30,7 +30,7 @@ from robot_sf_otel.store.journal import JournalTail, JournalWriter
 from robot_sf_otel.store.layout import RunPaths, create_run_dir, make_run_dir
 from robot_sf_otel.store.lock import RunLock
 from robot_sf_otel.store.reader import fold_run
-from robot_sf_otel.store.recovery import lost_workers
+from robot_sf_otel.store.recovery import lost_workers, replaced_worker
 from robot_sf_otel.store.telemetry import TelemetryWriter
 from robot_sf_otel_manifest.worker import WorkerRecorder
 
@@ -174,6 +174,9 @@ class OwnerRecorder:
     def _note_lost_workers(self, now_ns: int) -> None:
         """Write down which child processes are gone although steps of theirs are under way."""
         with guard.shielded("lost workers"):
+            if not lost_workers(self._fold, now_ns):
+                return
+            self._take_in()  # a process that is gone may have ended its step just before
             lost = lost_workers(self._fold, now_ns)
             if lost:
                 self._append(*lost)
@@ -366,6 +369,9 @@ class ManifestRecorder:
             return None
         recorder = WorkerRecorder(run_dir, fold.started.run_id)
         closed = fold.status in TERMINAL_RUN
+        replaced = replaced_worker(fold, time.time_ns())
+        if replaced and not closed:
+            recorder.record(*replaced)
         return JoinedRun(recorder, fold.started, fold.plan.steps, closed)
 
     def worker(self, run_dir: Path, run_id: str) -> WorkerRecorder:

@@ -7,8 +7,8 @@ that was killed all come from here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.events import NANOSECONDS, Event, rfc3339
@@ -35,6 +35,8 @@ from robot_sf_otel.manifest.schema import (
     Usage,
 )
 from robot_sf_otel.manifest.sessions import Sessions
+
+AFTER_THE_END: Final = "began after the run had ended, and its end was not reported"
 
 
 @dataclass(slots=True)
@@ -410,6 +412,7 @@ class RunFold:
     def _entries(self, plan: Plan) -> list[StepExecutionEntry]:
         """Executions and skips in the order in which they came, then what was not reached."""
         rows: list[tuple[int, StepExecutionEntry]] = []
+        end = self.sessions.end
         attempts: dict[tuple[str, str | None], int] = {}
         begun: set[str] = set()
         for run in self._in_order():
@@ -418,6 +421,9 @@ class RunFold:
                 begun.add(run.step_id)
             slot = (run.step_id, run.parent_span_id if parent else None)
             attempts[slot] = attempts.get(slot, 0) + 1
+            if end is not None and run.status == "running":
+                run = replace(run)  # noqa: PLW2901 - its end may still come
+                self._close(run, max(run.started_ns, end.time_unix_nano), "failed", AFTER_THE_END)
             rows.append((run.started_ns, self._entry(run, parent, attempts[slot])))
         pending: list[StepExecutionEntry] = []
         for planned in plan.steps:

@@ -67,13 +67,17 @@ def write_again(fd: int, path: Path) -> None:
             while chunk := os.pread(fd, _CHUNK, position):
                 position += file.write(chunk)
             os.fsync(file.fileno())
-        if os.path.lexists(path):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+        _refuse_taken(path)
         temporary.replace(path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def _refuse_taken(path: Path) -> None:
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
 
 
 def _beside(path: Path) -> Path:

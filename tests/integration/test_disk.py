@@ -1,4 +1,4 @@
-"""Disks that fill up, turn read-only or lose what was written: the run goes on and says what is lost.
+"""Disks that fill up, turn read-only or lose files: the run goes on and says what is lost.
 
 File systems are real: mounted in a mount namespace of the script's own, where that is allowed.
 """
@@ -300,7 +300,7 @@ def test_what_is_deleted_under_a_running_run_is_written_again(scripts: Scripts, 
     (run_dir,) = scripts.run_dirs
     assert record.self_cost.samples_taken == len(list(load_run(run_dir).telemetry()))
     assert any("deleted" in fault for fault in record.self_cost.faults)
-    assert [event["event"] for event in scripts.journal()][0] == "run_started"
+    assert scripts.journal()[0]["event"] == "run_started"
     assert (run_dir / "run.lock").exists()
 
 
