@@ -84,6 +84,7 @@ class RunObserver:
         self._facts_threads: dict[str, threading.Thread] = {}
         self._unwritten: deque[LiveRun] = deque(maxlen=UNWRITTEN_RUNS)
         self._starting = threading.Lock()
+        self._opening = threading.RLock()
         self._monitor = self._new_monitor()
         self._termination = Termination(self._wake, _note_interruption)
         self._watchdog = Watchdog(config)
@@ -95,15 +96,29 @@ class RunObserver:
         self._monitor.wake(signum)
         return self._monitor.running
 
-    def run_opened(self, run: LiveRun) -> None:
-        """Take the first sample of a run and watch it from now on."""
-        self._spent_before[run.run_id] = self._spent()
-        self._pipelines[run.name] = None
+    @contextmanager
+    def opening(self) -> Generator[None]:
+        """Let SIGTERM wait while a run is opened: from its first byte on somebody closes it."""
+        with self._opening:
+            self._start()
+            try:
+                yield
+            finally:
+                if not context.process.live_runs:  # it could not be opened
+                    self.stop()
+
+    def _start(self) -> None:
         with guard.shielded("monitor start"), self._starting:
             self._sensors.start()
             self._monitor.start()
             # Only with a thread that closes the record; without one SIGTERM stays as it is.
             self._termination.install(self._monitor.wakeup_fd)
+
+    def run_opened(self, run: LiveRun) -> None:
+        """Take the first sample of a run and watch it from now on."""
+        self._spent_before[run.run_id] = self._spent()
+        self._pipelines[run.name] = None
+        self._start()
         self._sample(run)
         with guard.shielded("watchdog"):  # before the facts: their thread would slow its start
             pid = self._watchdog.run_opened(run.run_dir)
@@ -221,7 +236,7 @@ class RunObserver:
             self._termination.restore()
         self._facts_threads.clear()
         self._unwritten.clear()
-        self._starting = threading.Lock()
+        self._starting, self._opening = threading.Lock(), threading.RLock()
         self._monitor = self._new_monitor()
         self._termination = Termination(self._wake, _note_interruption)
         self._sensors = type(self._sensors)(self._config.interval)
@@ -307,11 +322,14 @@ class RunObserver:
         if not self._termination.is_default or signum != SIGNUM:
             return
         _note_interruption("SIGTERM")
+        known = self._opening.acquire(timeout=CONCLUDE_SECONDS)
         for run in list(context.process.live_runs):
             if run.owner:
                 with guard.shielded("run end"):
                     run.conclude(Outcome("cancelled", "cancellation", reason="SIGTERM"))
                     run.wait_concluded(CONCLUDE_SECONDS)
+        if known:
+            self._opening.release()
         with suppress(Exception):
             self._flush()
         # Last: the pipeline goes on when its child has ended, and could end this process first.

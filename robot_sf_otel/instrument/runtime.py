@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from opentelemetry.trace import Tracer
@@ -247,6 +248,10 @@ class Runtime:
 
 class Observer(Protocol):
     """The monitor as a run sees it."""
+
+    def opening(self) -> AbstractContextManager[None]:
+        """Let SIGTERM wait while a run is opened: from its first byte on somebody closes it."""
+        ...
 
     def run_opened(self, run: LiveRun) -> None:
         """Take the first sample of a run and watch it from now on."""

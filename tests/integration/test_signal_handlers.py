@@ -112,11 +112,11 @@ def test_worker_that_ends_under_a_sigchld_handler_that_raises_is_not_our_doing(
         signal.signal(signal.SIGCHLD, on_child)
         def work():
             with step("load"):
+                print(os.getpid(), flush=True)
                 time.sleep(60)
         with pipeline("p"), step("train"):
             workers.append(multiprocessing.get_context("fork").Process(target=work))
             workers[0].start()
-            print(workers[0].pid, flush=True)
             time.sleep(60)
         """
     )
@@ -154,16 +154,6 @@ def test_second_ctrl_c_ends_a_cleanup_that_takes_too_long(scripts: Scripts) -> N
     assert script.ends().code == -signal.SIGINT
     assert scripts.record.status == "cancelled"
     assert scripts.statuses == {"train": "cancelled"}
-
-
-BUSY = {
-    "hashing": "import hashlib; block = bytes(1 << 31); begin(); hashlib.sha512(block)",
-    "power": "begin(); 3 ** 200_000_000",
-    "sleep": "import ctypes; begin(); ctypes.PyDLL(None).sleep(60)",
-    "matmul": (
-        "import numpy; a = numpy.ones((6_000, 6_000)); begin()\\n            while True: a @ a"
-    ),
-}
 
 
 @pytest.mark.parametrize("what", ["hashing", "sleep", "matmul"])
@@ -263,17 +253,18 @@ POOL = """
     if __name__ == "__main__":
         configure()
         with pipeline("p"), step("collect"):
+            count = 2 if sys.argv[1] == "endless" else 4
             {pool}
 """
 JOBLIB = """
             from joblib import Parallel, delayed
-            done = Parallel(n_jobs=2)(delayed(rollout)(number) for number in range(4))
-            assert done == [0, 1, 2, 3]
+            done = Parallel(n_jobs=2)(delayed(rollout)(number) for number in range(count))
+            assert done == list(range(count))
 """
 FUTURES = """
             from concurrent.futures import ProcessPoolExecutor
             with ProcessPoolExecutor(2) as pool:
-                assert list(pool.map(rollout, range(4))) == [0, 1, 2, 3]
+                assert list(pool.map(rollout, range(count))) == list(range(count))
 """
 POOLS = {"joblib": JOBLIB.strip(), "futures": FUTURES.strip()}
 
