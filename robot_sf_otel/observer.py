@@ -322,19 +322,20 @@ class RunObserver:
         if not self._termination.is_default or signum != SIGNUM:
             return
         _note_interruption("SIGTERM")
-        known = self._opening.acquire(timeout=CONCLUDE_SECONDS)
+        # Held until the process is gone: the pipeline could open its next run meanwhile.
+        held = self._opening.acquire(timeout=CONCLUDE_SECONDS)
         for run in list(context.process.live_runs):
             if run.owner:
                 with guard.shielded("run end"):
                     run.conclude(Outcome("cancelled", "cancellation", reason="SIGTERM"))
                     run.wait_concluded(CONCLUDE_SECONDS)
-        if known:
-            self._opening.release()
         with suppress(Exception):
             self._flush()
         # Last: the pipeline goes on when its child has ended, and could end this process first.
         child_process.forward(signum)
         self._termination.die()
+        if held:
+            self._opening.release()
 
 
 def start_on_finish(command: str, run_dir: Path, status: str) -> None:
