@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,10 +113,10 @@ def _configure(
         _compare(arguments, config, (tracer_provider, meter_provider))
         return
     from robot_sf_otel import __version__, providers
-    from robot_sf_otel.instrument import opening  # noqa: F401 - now, not when no file can be opened
     from robot_sf_otel.instrument.runtime import Runtime
     from robot_sf_otel.redaction import Redactor
 
+    import_module("robot_sf_otel.instrument.opening")  # later no file may be left to be opened
     obtained = providers.obtain(tracer_provider, meter_provider, environ)
     if _installed.providers is not None:
         obtained.owned = [*_installed.providers.owned, *obtained.owned]
@@ -229,10 +230,10 @@ def _readings() -> Points:
 
 def _join(runtime: Runtime, run_dir: Path, traceparent: str | None) -> None:
     from robot_sf_otel.instrument.opening import join_run
-    from robot_sf_otel.store import recovery
+    from robot_sf_otel.store import replaced
 
-    if recovery.is_replaced(run_dir):
-        recovery.close_replaced_run(run_dir, time.time_ns())
+    if replaced.is_replaced(run_dir):
+        replaced.close_replaced_run(run_dir, time.time_ns())
     joined = runtime.recorder.join_run(run_dir)
     if joined is None:
         guard.warn(f"{env.RUN_DIR}={str(run_dir)!r} holds no run; a new one is started instead")

@@ -30,7 +30,8 @@ from robot_sf_otel.store.journal import JournalTail, JournalWriter
 from robot_sf_otel.store.layout import RunPaths, create_run_dir, make_run_dir
 from robot_sf_otel.store.lock import RunLock
 from robot_sf_otel.store.reader import fold_run
-from robot_sf_otel.store.recovery import lost_workers, replaced_worker
+from robot_sf_otel.store.recovery import lost_workers
+from robot_sf_otel.store.replaced import replaced_worker
 from robot_sf_otel.store.telemetry import TelemetryWriter
 from robot_sf_otel_manifest.worker import WorkerRecorder
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from robot_sf_otel.store.files import is_deleted, write_again
+from robot_sf_otel.store.files import deleted, is_deleted, write_again
 from robot_sf_otel.store.layout import WORKERS_DIR
 
 if TYPE_CHECKING:
@@ -141,19 +141,21 @@ class AppendingFile:
         """Whether the file is open and no name leads to it any more."""
         return self._plain is not None and is_deleted(self._plain)
 
-    def write_again(self) -> None:
-        """Give the deleted file its name and its content back.
+    def look_after(self) -> OSError | None:
+        """Write the file again if it was deleted; return what is to be said of that.
 
-        Raises:
-            FileExistsError: Something else has the name by now.
-            OSError: It cannot be written; what is appended goes to the deleted one meanwhile.
+        Where that fails, what is appended goes to the deleted one until it works. A file that
+        somebody put in its place is gone on with.
         """
-        write_again(self._descriptor(), self._path)
-        before = (self._plain, self._synced)
-        self.open()
-        for fd in before:
-            if fd is not None:
-                os.close(fd)
+        if not self.is_deleted:
+            return None
+        try:
+            write_again(self._descriptor(), self._path)
+        except OSError as error:
+            if not (isinstance(error, FileExistsError) and self._path.is_file()):
+                return error
+        self.close()
+        return deleted(self._path)
 
     def close(self) -> None:
         """Close the descriptors that are still of this file; those of others are left alone."""

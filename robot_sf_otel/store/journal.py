@@ -20,7 +20,6 @@ from robot_sf_otel import guard
 from robot_sf_otel.manifest.codec import encode_event
 from robot_sf_otel.manifest.events import RunFinished, RunRecovered
 from robot_sf_otel.store.appending import AppendingFile, JournalStats
-from robot_sf_otel.store.files import deleted
 from robot_sf_otel.store.gap import Gap
 from robot_sf_otel.store.lines import iter_lines
 from robot_sf_otel.store.tail import JournalTail, iter_events, iter_raw, read_event
@@ -158,8 +157,10 @@ class JournalWriter:
         if self._closed:
             return
         with self._lock:
-            if not self._busy:
-                self._look_after_file()
+            if not self._busy and not self._file.is_ours():
+                self._lost_file()
+            elif not self._busy and (error := self._file.look_after()):
+                self._report(error)
         if self._queue:
             self._drain(None, force=True)
         since = self._unsynced_since
@@ -328,19 +329,6 @@ class JournalWriter:
             if end is None or end > self._size:
                 return
             self._queue.popleft().done = True
-
-    def _look_after_file(self) -> None:
-        """Open the file again if somebody closed it, and write it again if it was deleted."""
-        if not self._file.is_ours():
-            self._lost_file()
-        elif self._file.is_deleted:
-            try:
-                self._file.write_again()
-                self._report(deleted(self.path))
-            except OSError as error:  # events go to the deleted file meanwhile
-                if isinstance(error, FileExistsError) and self.path.is_file():
-                    self._lost_file()
-                self._report(error)
 
     def _lost_file(self) -> None:
         """Somebody closed our descriptors or replaced the file: open it again the next time."""

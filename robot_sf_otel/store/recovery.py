@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -25,7 +25,7 @@ from robot_sf_otel.manifest.events import (
 from robot_sf_otel.manifest.formats import mebibytes
 from robot_sf_otel.manifest.schema import TERMINAL_RUN
 from robot_sf_otel.store.derived import write_derived
-from robot_sf_otel.store.identity import ProcessIdentity, is_alive, process_identity
+from robot_sf_otel.store.identity import ProcessIdentity, is_alive
 from robot_sf_otel.store.journal import JournalWriter, read_event
 from robot_sf_otel.store.layout import RunPaths
 from robot_sf_otel.store.legacy import read_old_run
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 Action = Literal["closed", "would close", "left", "failed"]
 
-REPLACED: Final = "replaced itself by another program (exec)"
 LOCK_SECONDS: Final = 5.0
 """Longest wait for somebody else who is closing the same run."""
 _PAUSE_SECONDS: Final = 0.01
@@ -171,39 +170,6 @@ def close_dead_run(
         status=status if dry_run else end.status,
         reason=end.reason,
     )
-
-
-def is_replaced(run_dir: Path) -> bool:
-    """Return whether the calling process owned a run as another program: exec keeps pid and start.
-
-    To be asked before it owns a run itself.
-    """
-    me = process_identity()
-    return me.start_time is not None and read_owner(RunPaths(run_dir).lock) == me
-
-
-def close_replaced_run(run_dir: Path, now_ns: int) -> Outcome:
-    """Close the run that the calling process owned before it replaced itself by this program.
-
-    Nobody else can: its process lives on for all that others see.
-
-    Raises:
-        OSError: The closing event cannot be written.
-    """
-    return close_dead_run(
-        run_dir, now_ns, owner=process_identity(), ended_ns=now_ns, cause=REPLACED
-    )
-
-
-def replaced_worker(fold: RunFold, now_ns: int) -> list[WorkerLost]:
-    """Return that the calling process had steps under way as another program, if that is so."""
-    me = asdict(process_identity())
-    reason = f"its process (pid {me['pid']} on {me['host']}) {REPLACED}"
-    return [
-        WorkerLost(time_unix_nano=now_ns, process=process, reason=reason)
-        for process, said in fold.processes_at_work().items()
-        if said == me
-    ]
 
 
 def lost_workers(

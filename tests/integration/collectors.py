@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent import futures
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 
 @contextmanager
-def nobody() -> Iterator[int]:
+def nobody() -> Generator[int]:
     """Yield a port of this machine on which nobody listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, so that nobody else gets it; not listening
@@ -20,7 +20,7 @@ def nobody() -> Iterator[int]:
 
 
 @contextmanager
-def silent() -> Iterator[int]:
+def silent() -> Generator[int]:
     """Yield the port of a server that accepts every connection and never answers."""
     held: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -40,7 +40,7 @@ def silent() -> Iterator[int]:
 
 
 @contextmanager
-def failing_http() -> Iterator[int]:
+def failing_http() -> Generator[int]:
     """Yield the port of a server that answers 500 to everything."""
 
     class Refuse(BaseHTTPRequestHandler):
@@ -50,7 +50,7 @@ def failing_http() -> Iterator[int]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
             """Say nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Refuse) as server:
@@ -61,7 +61,7 @@ def failing_http() -> Iterator[int]:
 
 
 @contextmanager
-def failing_grpc() -> Iterator[int]:
+def failing_grpc() -> Generator[int]:
     """Yield the port of a server that answers UNAVAILABLE to everything."""
     import grpc
 
@@ -70,12 +70,12 @@ def failing_grpc() -> Iterator[int]:
     def refuse(_request: bytes, context: Any) -> None:  # noqa: ANN401 - grpc's
         context.abort(rpc.StatusCode.UNAVAILABLE, "not today")
 
-    class Refuse(rpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no types
-        def service(self, _details: object) -> object:
-            return rpc.unary_unary_rpc_method_handler(refuse)
+    def service(_self: object, _details: object) -> object:
+        return rpc.unary_unary_rpc_method_handler(refuse)
 
+    handler = type("Refuse", (rpc.GenericRpcHandler,), {"service": service})
     server = rpc.server(futures.ThreadPoolExecutor(4))
-    server.add_generic_rpc_handlers((Refuse(),))
+    server.add_generic_rpc_handlers((handler(),))
     port = int(server.add_insecure_port("127.0.0.1:0"))
     server.start()
     yield port

@@ -231,10 +231,12 @@ def test_signal_at_any_moment_of_a_run_hangs_nothing_and_leaves_closed_records(
     tmp_path: Path, signum: signal.Signals
 ) -> None:
     count = 25
+
+    def one(seed: int) -> list[str]:
+        return one_signal(tmp_path / str(seed), seed, signum)
+
     with ThreadPoolExecutor(4) as pool:
-        found = pool.map(
-            lambda seed: one_signal(tmp_path / str(seed), seed, signum), range(count)
-        )
+        found = pool.map(one, range(count))
         assert [problem for problems in found for problem in problems] == []
 
 

@@ -14,6 +14,7 @@ from robot_sf_otel.manifest.schema import RunStatus, SelfCost
 from robot_sf_otel.store.identity import process_identity
 from robot_sf_otel.store.journal import iter_events
 from robot_sf_otel.store.reader import load_run, worker_journals
+from robot_sf_otel.store.recovery import lost_workers
 from robot_sf_otel_manifest import recorder as module
 from robot_sf_otel_manifest import worker
 from robot_sf_otel_manifest.recorder import ManifestRecorder, OwnerRecorder
@@ -149,7 +150,6 @@ def test_child_that_ended_its_step_just_before_it_was_gone_is_not_lost(
 ) -> None:
     work(recorder, gone=True, monkeypatch=monkeypatch)
     (journal,) = worker_journals(recorder.run_dir)
-    look = module.lost_workers
     looks: list[int] = []
 
     def look_late(fold: RunFold, now_ns: int) -> list[e.WorkerLost]:
@@ -165,7 +165,7 @@ def test_child_that_ended_its_step_just_before_it_was_gone_is_not_lost(
             with journal.open("ab") as file:
                 file.write(encode_event(end))
         looks.append(now_ns)
-        return look(fold, now_ns)
+        return lost_workers(fold, now_ns)
 
     monkeypatch.setattr(module, "lost_workers", look_late)
     recorder.refresh(SelfCost())
