@@ -27,7 +27,7 @@ pytestmark = pytest.mark.integration
 HEAD: Final = """
     import contextlib, ctypes, json, os, pathlib, resource, shutil, signal, subprocess, sys, time
     from robot_sf_otel import configure, current_run, pipeline, step
-    configure(artifact_root="root", interval=0.1)
+    configure(artifact_root="root", interval=0.1, gpu="off")
     root = pathlib.Path("root")
 
     def fill():
@@ -95,8 +95,9 @@ def on_ext4(folder: Path) -> tuple[str, ...]:
 
 def only_warning(done: Finished) -> str:
     """Return the one warning that was said."""
-    (warning,) = warnings(done)
-    return warning
+    said = warnings(done)
+    assert len(said) == 1, "\n".join(said)
+    return said[0]
 
 
 def warnings(done: Finished) -> list[str]:
@@ -195,6 +196,37 @@ def test_disk_that_has_room_again_when_the_process_ends_gets_the_end_of_the_run(
     )
     assert scripts.record.status == "completed"
     assert scripts.statuses == dict.fromkeys("ab", "completed")
+
+
+def test_watchdog_of_a_run_whose_end_could_not_be_written_stays_and_closes_it(
+    scripts: Scripts,
+) -> None:
+    prefix = mounted(scripts.folder, "tmpfs", "size=64k")
+    copy = (
+        '"$@"; tries=0; '
+        "until grep -q run_recovered root/run-tracker/*/manifest.jsonl || [ $tries -gt 100 ]; "
+        "do tries=$((tries + 1)); sleep 0.1; done; "
+        "mkdir output && cp -r root/run-tracker output/"
+    )
+    scripts.run(
+        HEAD
+        + """
+    with pipeline("p", steps=["a", "b"]):
+        steps("a")
+        fill()
+        steps("b")
+    (root / "filler").unlink()
+    os._exit(0)  # nothing that runs at the end of the interpreter tries again
+    """,
+        prefix=(*prefix, "sh", "-c", copy, "sh"),
+        env={"ROBOT_SF_OTEL_WATCHDOG": "true"},
+    )
+    record = scripts.record
+    assert record.status == "failed"
+    assert record.status_reason is not None
+    assert "the process that ran it" in record.status_reason
+    assert scripts.statuses["a"] == "completed"
+    assert record.summary.running_steps == []
 
 
 def test_disk_that_is_read_only_until_mid_run_gets_all_events(scripts: Scripts) -> None:
