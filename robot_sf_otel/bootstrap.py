@@ -116,7 +116,8 @@ def _configure(
     from robot_sf_otel.instrument.runtime import Runtime
     from robot_sf_otel.redaction import Redactor
 
-    import_module("robot_sf_otel.instrument.opening")  # later no file may be left to be opened
+    for name in ("multiprocessing.process", "robot_sf_otel.instrument.opening"):
+        import_module(name)  # what a run needs: later it may be that no file can be opened
     obtained = providers.obtain(tracer_provider, meter_provider, environ)
     if _installed.providers is not None:
         obtained.owned = [*_installed.providers.owned, *obtained.owned]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from multiprocessing import process
 from typing import TYPE_CHECKING, Final
 
 from robot_sf_otel import environment_variables as env_names
@@ -121,6 +120,8 @@ published: Final = Published()
 
 def _multiprocessing_config() -> dict[str, object] | None:
     """Return the state that multiprocessing hands to children under every start method."""
+    from multiprocessing import process
+
     return getattr(process.current_process(), "_config", None)
 
 
