@@ -68,7 +68,7 @@ class RunRecorder(Protocol):
         ...
 
     def close(self) -> None:
-        """Write the final record and let go of the run."""
+        """Write the final record and let go of the run; may be called again where that failed."""
         ...
 
     def abandon(self) -> None:
@@ -76,7 +76,7 @@ class RunRecorder(Protocol):
         ...
 
     def is_open(self) -> bool:
-        """Return whether the run is still held by its owner; False once it was closed."""
+        """Return whether the run is still held by its owner; False once its end was written."""
         ...
 
 
