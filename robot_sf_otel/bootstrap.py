@@ -6,8 +6,10 @@ import atexit
 import os
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +120,8 @@ def _configure(
     from robot_sf_otel.instrument.runtime import Runtime
     from robot_sf_otel.redaction import Redactor
 
+    for name in ("multiprocessing.process", "robot_sf_otel.instrument.opening"):
+        import_module(name)  # what a run needs: later it may be that no file can be opened
     obtained = providers.obtain(tracer_provider, meter_provider, environ)
     if _installed.providers is not None:
         obtained.owned = [*_installed.providers.owned, *obtained.owned]
@@ -232,7 +236,10 @@ def _readings() -> Points:
 
 def _join(runtime: Runtime, run_dir: Path, traceparent: str | None) -> None:
     from robot_sf_otel.instrument.opening import join_run
+    from robot_sf_otel.store import replaced
 
+    if replaced.is_replaced(run_dir):
+        replaced.close_replaced_run(run_dir, time.time_ns())
     joined = runtime.recorder.join_run(run_dir, runtime.clock.time_ns())
     if joined is None:
         guard.warn(f"{env.RUN_DIR}={str(run_dir)!r} holds no run; a new one is started instead")
@@ -264,6 +271,7 @@ def _at_exit() -> None:
     with guard.shielded("exit"):
         if _installed.observer is not None:
             _installed.observer.stop()  # a signal that it deals with ends the process here
+            _installed.observer.write_ends()
         if _installed.providers is not None:
             _installed.providers.shutdown()
 

@@ -7,6 +7,7 @@ work in `shielded`; what is caught is logged once a place and kind, and kept for
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections import Counter
 from contextlib import suppress
@@ -50,10 +51,18 @@ def fault(where: str, error: BaseException) -> None:
     text = f"{type(error).__name__}: {error}"
     _faults[where, text] += 1
     place = f"{where}:{type(error).__name__}"
-    if text in _seen:  # one cause fails many places in turn
+    cause = _cause(error)
+    if cause in _seen:  # one cause fails many places in turn
         _seen.add(place)
     elif warn_once(place, f"telemetry: {where} failed, going on: {text}"):
-        _seen.add(text)
+        _seen.add(cause)
+
+
+def _cause(error: BaseException) -> str:
+    """Return what the faults of one cause have in common."""
+    if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+        return "no file can be opened"  # whichever it is
+    return f"{type(error).__name__}: {error}"
 
 
 def storage_fault(where: str, error: BaseException) -> None:
@@ -66,6 +75,7 @@ def storage_fault(where: str, error: BaseException) -> None:
         return
     text = f"{type(error).__name__}: {error}"
     _faults[where, text] += 1
+    _seen.add(_cause(error))
     warn_once(
         "storage",
         f"the record of the run cannot be written: {text}. The pipeline goes on; events are kept "

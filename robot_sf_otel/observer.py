@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -40,6 +41,8 @@ FAULT_SECONDS: Final = 60.0
 report each sample would take the place of the pipeline's own events there."""
 FACTS_SECONDS: Final = 1.0
 """How long the end of a run waits for the facts of its environment."""
+UNWRITTEN_RUNS: Final = 100
+"""How many runs whose end could not be written are kept to try again."""
 
 _commands: Final[list[subprocess.Popen[bytes]]] = []
 """Commands of `on_finish` that may still run, kept so that they are reaped."""
@@ -72,7 +75,6 @@ class RunObserver:
         self._console = console
         self._facts = facts
         self._flush = flush
-        self._samples: dict[str, int] = {}
         self._other_cpu_seconds = 0.0
         self._spent_before: dict[str, tuple[float, int]] = {}
         self._pipelines: dict[str, None] = {}
@@ -82,7 +84,9 @@ class RunObserver:
         self.outcomes: RunOutcomes | None = None
         self._facts_threads: dict[str, threading.Thread] = {}
         self._forecasts: dict[str, Forecast | JoinedForecast] = {}
+        self._unwritten: deque[LiveRun] = deque(maxlen=UNWRITTEN_RUNS)
         self._starting = threading.Lock()
+        self._opening = threading.RLock()
         self._monitor = self._new_monitor()
         self._termination = Termination(self._wake, _note_interruption)
         self._watchdog = Watchdog(config)
@@ -94,17 +98,30 @@ class RunObserver:
         self._monitor.wake(signum)
         return self._monitor.running
 
-    def run_opened(self, run: LiveRun) -> None:
-        """Take the first sample of a run and watch it from now on."""
-        self._samples[run.run_id] = 0
-        self._forecasts[run.run_id] = Forecast(run, self._config.artifact_root)
-        self._spent_before[run.run_id] = self._spent()
-        self._pipelines[run.name] = None
+    @contextmanager
+    def opening(self) -> Generator[None]:
+        """Let SIGTERM wait while a run is opened: from its first byte on somebody closes it."""
+        with self._opening:
+            self._start()
+            try:
+                yield
+            finally:
+                if not context.process.live_runs:  # it could not be opened
+                    self.stop()
+
+    def _start(self) -> None:
         with guard.shielded("monitor start"), self._starting:
             self._sensors.start()
             self._monitor.start()
             # Only with a thread that closes the record; without one SIGTERM stays as it is.
             self._termination.install(self._monitor.wakeup_fd)
+
+    def run_opened(self, run: LiveRun) -> None:
+        """Take the first sample of a run and watch it from now on."""
+        self._forecasts[run.run_id] = Forecast(run, self._config.artifact_root)
+        self._spent_before[run.run_id] = self._spent()
+        self._pipelines[run.name] = None
+        self._start()
         self._sample(run)
         with guard.shielded("watchdog"):  # before the facts: their thread would slow its start
             pid = self._watchdog.run_opened(run.run_dir)
@@ -126,13 +143,11 @@ class RunObserver:
             thread.join(0.02)
             if time.monotonic() >= deadline:
                 break
-        self._sample(run)
+        self._sample(run, last=True)
 
     def run_closed(self, run: LiveRun, outcome: Outcome) -> None:
         """Let go of a run; without live runs the thread ends and SIGTERM is given back."""
-        with guard.shielded("watchdog"):
-            self._watchdog.run_closed(run.run_dir)
-        self._samples.pop(run.run_id, None)
+        self._let_watchdog_go(run)
         self._forecasts.pop(run.run_id, None)
         self._spent_before.pop(run.run_id, None)
         if self.outcomes is not None:
@@ -162,6 +177,23 @@ class RunObserver:
             self._forecasts[run.run_id] = JoinedForecast(run)
         return self._forecasts[run.run_id]
 
+    def _let_watchdog_go(self, run: LiveRun) -> None:
+        """End the watchdog of a run, unless the end of the run still has to be written."""
+        with guard.shielded("watchdog"):
+            if run.recorder.is_open():
+                self._unwritten.append(run)
+            else:
+                self._watchdog.run_closed(run.run_dir)
+
+    def write_ends(self) -> None:
+        """Try once more to write the ends of runs that could not be written."""
+        while self._unwritten:
+            run = self._unwritten.popleft()
+            with guard.shielded("run end"):
+                run.recorder.close()
+                if not run.recorder.is_open():
+                    self._watchdog.run_closed(run.run_dir)
+
     def step_began(self) -> None:
         """Start the thread in a child process, whose progress has to be written."""
         if not self._monitor.running:
@@ -177,7 +209,7 @@ class RunObserver:
         return SelfCost(
             cpu_seconds=cpu,
             share_of_run=cpu / elapsed if elapsed > 0 else None,
-            samples_taken=self._samples.get(run.run_id, 0),
+            samples_taken=run.telemetry.taken,
             samples_missed=max(0, missed_now - missed_before),
             interval_seconds=self._monitor.pace.interval,
             longest_sample_seconds=self._monitor.longest_tick_seconds,
@@ -217,10 +249,10 @@ class RunObserver:
         self._monitor.abandon()
         with guard.shielded("signal handler"):
             self._termination.restore()
-        self._samples.clear()
         self._forecasts.clear()
         self._facts_threads.clear()
-        self._starting = threading.Lock()
+        self._unwritten.clear()
+        self._starting, self._opening = threading.Lock(), threading.RLock()
         self._monitor = self._new_monitor()
         self._termination = Termination(self._wake, _note_interruption)
         self._sensors = type(self._sensors)(self._config.interval)
@@ -243,6 +275,7 @@ class RunObserver:
     def close(self) -> None:
         """Stop for good, and give all descriptors back."""
         self.stop()
+        self.write_ends()
         if not self._termination.installed:
             self._monitor.abandon()
         self._sensors.close()
@@ -267,9 +300,9 @@ class RunObserver:
         finally:
             self._other_cpu_seconds += time.thread_time() - began
 
-    def _sample(self, run: LiveRun) -> None:
+    def _sample(self, run: LiveRun, *, last: bool = False) -> None:
         with guard.shielded("sample"), self._billed():
-            self._give(run, self._read())
+            run.telemetry.sample(self._read(), last=last)
 
     def _read(self) -> TelemetrySnapshot:
         reading = self._sensors.read()
@@ -277,10 +310,6 @@ class RunObserver:
         if slow is not None:
             reading.notes = slow if reading.notes is None else f"{slow}; {reading.notes}"
         return reading
-
-    def _give(self, run: LiveRun, reading: TelemetrySnapshot) -> None:
-        run.telemetry.sample(reading)
-        self._samples[run.run_id] = self._samples.get(run.run_id, 0) + 1
 
     def _tick(self) -> None:
         """Take a sample for each run of this process; tell those of others how far it is."""
@@ -292,7 +321,7 @@ class RunObserver:
                     continue
                 if reading is None:
                     reading = self._read()
-                self._give(run, reading)
+                run.telemetry.sample(reading)
 
     def _keep_up(self) -> None:
         """Write what may wait, at most for 1 % of the time, and draw what is seen."""
@@ -319,6 +348,8 @@ class RunObserver:
         if not self._termination.is_default or signum != SIGNUM:
             return
         _note_interruption("SIGTERM")
+        # Held until the process is gone: the pipeline could open its next run meanwhile.
+        held = self._opening.acquire(timeout=CONCLUDE_SECONDS)
         for run in list(context.process.live_runs):
             if run.owner:
                 with guard.shielded("run end"):
@@ -329,6 +360,8 @@ class RunObserver:
         # Last: the pipeline goes on when its child has ended, and could end this process first.
         child_process.forward(signum)
         self._termination.die()
+        if held:
+            self._opening.release()
 
 
 def start_on_finish(command: str, run_dir: Path, status: str) -> None:

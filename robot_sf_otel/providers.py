@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer, TracerProvider
 
 EXIT_SECONDS: Final = 2.5
-"""How long the end of the process waits for what still has to go out."""
+"""How long the end of the process waits for what still has to go out, all waits together."""
 
 
 @dataclass(slots=True)
@@ -32,13 +32,15 @@ class Providers:
     tracer_provider: TracerProvider
     meter_provider: MeterProvider
     owned: list[Any] = field(default_factory=list[Any])
+    patience: float = EXIT_SECONDS
+    """Seconds that are left to wait; none once a Collector has not answered in time."""
 
     def flush(self) -> None:
-        """Send what waits, for at most 2.5 s in all."""
+        """Send what waits, for at most 2.5 s."""
         self._each("force_flush")
 
     def shutdown(self) -> None:
-        """Shut down what is ours, for at most 2.5 s in all."""
+        """Shut down what is ours, for at most 2.5 s; a wait in vain before is not repeated."""
         self._each("shutdown")
 
     def _each(self, method: str) -> None:
@@ -53,7 +55,9 @@ class Providers:
         # The SDK's own deadlines are per exporter and can add up to a minute.
         thread = threading.Thread(target=work, name=f"robot-sf-otel-{method}", daemon=True)
         thread.start()
-        thread.join(EXIT_SECONDS)
+        thread.join(self.patience)
+        if thread.is_alive():  # `shutdown()` and the end of the process must not both wait for it
+            self.patience = 0.0
 
 
 def obtain(

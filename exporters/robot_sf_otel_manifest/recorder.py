@@ -23,11 +23,13 @@ from robot_sf_otel.manifest.schema import (
 from robot_sf_otel.manifest.state import state_of
 from robot_sf_otel.manifest.statistics import TelemetrySummary
 from robot_sf_otel.store.derived import write_derived
+from robot_sf_otel.store.files import deleted
 from robot_sf_otel.store.journal import JournalTail, JournalWriter
 from robot_sf_otel.store.layout import RunPaths, create_run_dir, make_run_dir
 from robot_sf_otel.store.lock import RunLock
 from robot_sf_otel.store.reader import fold_run
 from robot_sf_otel.store.recovery import lost_workers
+from robot_sf_otel.store.replaced import replaced_worker
 from robot_sf_otel.store.resuming import CannotResume, find_resumable, take_over
 from robot_sf_otel.store.telemetry import TelemetryWriter, iter_snapshots
 from robot_sf_otel_manifest.worker import WorkerRecorder
@@ -64,12 +66,14 @@ class OwnerRecorder:
     def __init__(self, run_dir: Path, *, created: bool = True, lock: RunLock | None = None) -> None:
         """Open the files of a run."""
         self._created = created
+        self._gone = False
         self.run_dir = run_dir
         self._paths = RunPaths(self.run_dir)
         self._lock = lock
         self._journal = JournalWriter(self._paths.journal, on_fault=guard.storage_fault)
         self._telemetry = TelemetryWriter(self._paths.telemetry, on_fault=guard.storage_fault)
         self._acquire()
+        self._sampling = threading.RLock()  # a signal handler may end the run inside a sample
         self._incoming: deque[Event] = deque()
         self._fold = RunFold()
         self._summary = TelemetrySummary()
@@ -83,6 +87,7 @@ class OwnerRecorder:
         self._next_look = 0.0
         self._derived_bytes = 0
         self._cost = SelfCost()
+        self._ending = False
         self._closed = False
 
     @classmethod
@@ -124,6 +129,7 @@ class OwnerRecorder:
             return
         try:
             self._lock = RunLock.acquire(self._paths.lock, run_id=self.run_id)
+            self._gone = False
         except OSError as error:
             guard.storage_fault("run.lock", error)
 
@@ -138,7 +144,8 @@ class OwnerRecorder:
         # What a cancelled run leaves open was cancelled with it.
         if isinstance(end, RunFinished) and end.status != "cancelled":
             self._look_a_last_time(end.time_unix_nano)
-        self._append(*events, sync=sync)
+        gaps = self._gaps(end=True) if isinstance(end, RunFinished) else []
+        self._append(*gaps, *events, sync=sync)
 
     def _append(self, *events: Event, sync: bool = True) -> None:
         self._journal.append(*events, sync=sync)
@@ -147,12 +154,16 @@ class OwnerRecorder:
 
     def sample(self, snapshot: TelemetrySnapshot) -> None:
         """Append a sample, with the progress of child processes where this one runs no step."""
-        if snapshot.step_id is None:
+        own = snapshot.step_id is not None
+        if not own:
             self._add_worker_progress(snapshot)
-        else:  # what children reported is in their journals, and newer there
-            self._own_progress = snapshot
-        self._telemetry.append(snapshot)
-        self._summary.add(snapshot)
+        # Together, so that the figures of the record are those of the file.
+        with self._sampling:
+            self._telemetry.append(snapshot)
+            if not self._ending:
+                self._summary.add(snapshot)
+                # What children reported is in their journals, and newer there.
+                self._own_progress = snapshot if own else self._own_progress
         self._dirty = True
 
     def _add_worker_progress(self, snapshot: TelemetrySnapshot) -> None:
@@ -173,19 +184,23 @@ class OwnerRecorder:
     def refresh(self, cost: SelfCost) -> None:
         """Retry what failed, fold what came, and write the derived files if they are due."""
         now = time.monotonic()
+        self._look_after_folder()
         if self._lock is None and now >= self._next_try:
             self._next_try = now + DIRECTORY_RETRY_SECONDS
             self._retry_directory()
-        self._journal.flush()
+        self._look_after_files()
         with self._refreshing:
             if self._closed:
                 return
             self._cost = self.cost(cost)
+            gaps = self._gaps()
+            if gaps:
+                self._append(*gaps)
             self._take_in()
             if now >= self._next_look:
                 self._next_look = now + WORKERS_SECONDS
                 self._note_lost_workers(time.time_ns())
-            if self._created and self._dirty and now >= self._next_write:
+            if self._is_ours and self._dirty and now >= self._next_write:
                 self._write_derived()
 
     def look(self, function: Callable[[RunFold], Looked]) -> Looked | None:
@@ -208,6 +223,9 @@ class OwnerRecorder:
     def _note_lost_workers(self, now_ns: int) -> None:
         """Write down which child processes are gone although steps of theirs are under way."""
         with guard.shielded("lost workers"):
+            if not lost_workers(self._fold, now_ns):
+                return
+            self._take_in()  # a process that is gone may have ended its step just before
             lost = lost_workers(self._fold, now_ns)
             if lost:
                 self._append(*lost)
@@ -221,6 +239,43 @@ class OwnerRecorder:
                 self._note_lost_workers(now_ns)
             finally:
                 self._refreshing.release()
+
+    def _look_after_folder(self) -> None:
+        """Notice that the run directory was deleted; it is then made again like one that never was.
+
+        Its lock tells. What lies there afterwards is ours only if the new lock is: another run may
+        have taken the name.
+        """
+        if self._lock is None or not self._lock.is_deleted:
+            return
+        guard.storage_fault("run.lock", deleted(self._paths.lock))
+        self._lock.close()
+        self._lock, self._gone = None, True
+        self._created = self.run_dir.is_dir()
+        self._next_try = self._next_write = 0.0
+        self._dirty = True
+
+    @property
+    def _is_ours(self) -> bool:
+        """Whether there is a run directory, and nobody took it away."""
+        return self._created and not self._gone
+
+    def _look_after_files(self) -> None:
+        if self._gone:
+            return
+        self._journal.flush()
+        with self._sampling:
+            self._telemetry.look_after()
+
+    def _gaps(self, *, end: bool = False) -> list[Event]:
+        """Return events that tell what is lost; `end` also of what is being lost now."""
+        started = self._fold.started
+        ids = (started.trace_id, started.span_id) if started is not None else (None, None)
+        gaps = {
+            "manifest.jsonl": self._journal.take_gap(end=end),
+            "telemetry.jsonl": self._telemetry.take_gap(end=end),
+        }
+        return [gap.event(where, *ids) for where, gap in gaps.items() if gap is not None]
 
     def _retry_directory(self) -> None:
         if not self._created:
@@ -261,7 +316,8 @@ class OwnerRecorder:
                 self._tails[name] = JournalTail(self._paths.workers / name)
             yield self._tails[name].read()
 
-    def _write_derived(self) -> None:
+    def _write_derived(self) -> bool:
+        """Fold and write; return whether that worked."""
         began = time.monotonic()
         self._dirty = False
         try:
@@ -272,6 +328,7 @@ class OwnerRecorder:
             guard.storage_fault("manifest", error)
         took = time.monotonic() - began
         self._next_write = time.monotonic() + max(MANIFEST_SECONDS, took / MANIFEST_SHARE)
+        return not self._dirty
 
     def cost(self, base: SelfCost) -> SelfCost:
         """Return `base` with what writing cost filled in."""
@@ -279,31 +336,54 @@ class OwnerRecorder:
         base.bytes_written = (
             journal.bytes_written + self._telemetry.bytes_written + self._derived_bytes
         )
+        base.samples_taken = max(0, base.samples_taken - self._telemetry.samples_lost)
+        base.samples_missed += self._telemetry.samples_lost
         base.slowest_sync_seconds = journal.slowest_sync_seconds
         base.events_dropped = journal.events_dropped
         return base
 
     def close(self) -> None:
-        """Write the final record, then let go of the lock."""
+        """Write the final record, then let go of the lock.
+
+        Where it cannot be written, a warning says so, the run stays open and this may be called
+        again.
+        """
         with self._refreshing:
             if self._closed:
                 return
-            if not self._created:
+            self._look_after_folder()
+            if not self._created or self._lock is None:
                 self._retry_directory()
-            self._journal.flush()
-            self._journal.close()
-            self._telemetry.close()
+            self._look_after_files()
+            whole = self._journal.finish()
+            with self._sampling:
+                again, self._ending = self._ending, True
+                self._telemetry.close()
             self._take_in()
-            if self._created:
-                self._write_derived()
-            else:
-                guard.warn(f"the record of run {self.run_id} is lost: it could never be written")
+            derived = self._is_ours and self._write_derived()
+            if not whole or not self._is_ours:
+                self._complain(again)
+            if not (whole and derived):
+                return
             self._closed = True
+            self._journal.close()
         if self._lock is not None:
             self._lock.close()
 
+    def _complain(self, again: bool) -> None:  # noqa: FBT001 - private
+        if again:
+            return
+        if self._is_ours and self._journal.stats.bytes_written:
+            guard.warn(
+                f"the end of the record of run {self.run_id} could not be written; it is tried "
+                "once more when this process ends, and then by `robot-sf-otel recover`"
+            )
+        else:
+            why = "its folder was deleted" if self._gone else "it could never be written"
+            guard.warn(f"the record of run {self.run_id} is lost: {why}")
+
     def is_open(self) -> bool:
-        """Return whether the run was not closed yet."""
+        """Return whether the run was not closed yet, or its end could not be written."""
         return not self._closed
 
     def abandon(self) -> None:
@@ -351,7 +431,10 @@ class ManifestRecorder:
         state = state_of(fold, time_unix_nano)
         if state is None:
             return None
-        return WorkerRecorder(run_dir, state.started.run_id), state
+        worker = WorkerRecorder(run_dir, state.started.run_id)
+        if not state.closed and (replaced := replaced_worker(fold, time_unix_nano)):
+            worker.record(*replaced)
+        return worker, state
 
     def worker(self, run_dir: Path, run_id: str) -> WorkerRecorder:
         """Return a recorder for a forked child of the owner."""

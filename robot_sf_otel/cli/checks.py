@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Literal, TextIO
 
@@ -14,6 +14,7 @@ from robot_sf_otel import config
 from robot_sf_otel import environment_variables as env
 from robot_sf_otel.cli import checks_disk
 from robot_sf_otel.manifest.formats import mebibytes, number
+from robot_sf_otel.system_metrics import nvml
 
 State = Literal["ok", "info", "warning", "problem"]
 
@@ -183,11 +184,14 @@ def _sensors() -> Iterator[Check]:
 
 def _gpu(environ: Mapping[str, str]) -> Iterator[Check]:
     try:
-        # It has no types and is not installed everywhere: an attribute is whatever it is.
-        pynvml: Any = import_module("pynvml")
+        pynvml: Any = nvml.load()
+    except OSError:
+        yield Check("GPU (NVML)", "info", "unavailable: no NVIDIA driver")
+        return
     except ImportError:
         remedy = "for NVIDIA GPUs: pip install 'robot-sf-otel[gpu]'"
-        yield Check("GPU (NVML)", "info", "nvidia-ml-py is not installed", remedy)
+        detail = "there is a driver, but nvidia-ml-py is not installed"
+        yield Check("GPU (NVML)", "warning", detail, remedy)
         return
     try:
         pynvml.nvmlInit()

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from robot_sf_otel import environment_variables as env
@@ -90,7 +91,7 @@ def _decided() -> bool:
 
 
 def _activate() -> Runtime | None:
-    if process.activate is None or in_multiprocessing_bootstrap():
+    if in_multiprocessing_bootstrap():
         return None
     wanted = switched(os.environ, guard.warn)
     if wanted is None and inherited_by_process_state().get(env.RUN_DIR):
@@ -101,11 +102,19 @@ def _activate() -> Runtime | None:
     process.activating = True
     try:
         with guard.shielded("configure"):
-            process.activate()
+            (process.activate or _activate_by_package)()
     finally:
         process.activating = False
         process.tried = True
     return process.runtime
+
+
+def _activate_by_package() -> None:
+    """Switch on in a process that never asked the package for a name.
+
+    A function that cloudpickle took to another process refers to the module of `step` itself.
+    """
+    import_module("robot_sf_otel")._activate()  # noqa: SLF001 - the package is its own
 
 
 def live_run() -> LiveRun | None:

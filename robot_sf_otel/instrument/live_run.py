@@ -15,6 +15,7 @@ from robot_sf_otel import guard, semconv
 from robot_sf_otel.instrument import context, spans
 from robot_sf_otel.instrument.artifacts import describe
 from robot_sf_otel.instrument.child_process import published
+from robot_sf_otel.instrument.ctrl_c import CtrlCHeld
 from robot_sf_otel.instrument.live_step import LiveStep, detach
 from robot_sf_otel.instrument.outcome import COMPLETED, Outcome, of_exception
 from robot_sf_otel.instrument.run_steps import RunSteps
@@ -66,6 +67,7 @@ class LiveRun:
         self.adoptable = adoptable
         self.resumed = False
         self.ended = False
+        self._end_recorded = False
         self._concluding = threading.Lock()
         self._concluded = threading.Event()
         self.interrupted_by: str | None = None
@@ -215,10 +217,14 @@ class LiveRun:
             context.run_var.set(self),
             otel_context.attach(trace.set_span_in_context(self.span)),
         )
-        published.open(self)
-        self.runtime.console.run_started(self.run_id, self.name, self.run_dir, resumed=self.resumed)
-        if self.runtime.observer is not None:
-            self.runtime.observer.run_opened(self)
+        with guard.shielded("run start"):  # the run is open, whatever fails from here on
+            published.open(self)
+        with guard.shielded("run start"):
+            self.runtime.console.run_started(
+                self.run_id, self.name, self.run_dir, resumed=self.resumed
+            )
+            if self.runtime.observer is not None:
+                self.runtime.observer.run_opened(self)
 
     def outcome(self, error: BaseException | None) -> Outcome:
         """Classify what left the run or a step; after a signal a failure is a cancellation."""
@@ -261,58 +267,71 @@ class LiveRun:
 
     def conclude(self, outcome: Outcome, error: BaseException | None = None) -> None:
         """Close the record and the span, once; also from the monitor thread after a signal."""
-        if self.ended or not self._concluding.acquire(blocking=False):
+        if self._concluded.is_set() or not self._concluding.acquire(blocking=False):
             return
         try:
-            self._conclude(outcome, error)
-            self._concluded.set()
+            with CtrlCHeld():
+                self._conclude(outcome, error)
+                self._concluded.set()
         except Exception:
             self._let_go()
             self._concluded.set()
             raise
-        except BaseException:  # Ctrl-C came in between: the end of the interpreter tries again
+        except BaseException:  # a second Ctrl-C: the end of the interpreter tries again
             self._concluding.release()
             raise
 
     def _conclude(self, outcome: Outcome, error: BaseException | None) -> None:
+        if not self._end_recorded:
+            self._record_end(outcome)
+        with guard.shielded("run span"):
+            self.span.set_attribute(semconv.PIPELINE_RESULT, outcome.result)
+            spans.mark_error(self.span, outcome, error)
+            self.span.end()
+        with guard.shielded("run end"):
+            self._recorder.close()
+        self._let_go()
+        if self.runtime.observer is not None:
+            self.runtime.observer.run_closed(self, outcome)
+        report = self.run_dir / "manifest.md"
+        self.runtime.console.run_finished(
+            outcome.status,
+            max(0.0, self.elapsed()),
+            report if report.exists() else None,
+            outcome.reason,
+        )
+
+    def _record_end(self, outcome: Outcome) -> None:
+        """Write the end of the steps that are open and of the run; later events are refused."""
         now_ns = self.runtime.clock.time_ns()
+        left = outcome if outcome.status == "cancelled" else ABANDONED
         for step in self.running_steps():
-            left = outcome if outcome.status == "cancelled" else ABANDONED
-            step.conclude(left, now_ns)
-            step.close_span(left)
+            with guard.shielded("step end"):
+                step.conclude(left, now_ns)
+                step.close_span(left)
+        # Whatever fails here, the end of the run is written.
         observer = self.runtime.observer
-        if observer is not None:
-            observer.run_closing(self)
         cost = None
         if observer is not None:
-            cost = self._recorder.cost(observer.cost(self))
+            with guard.shielded("run end"):
+                observer.run_closing(self)
+                cost = self._recorder.cost(observer.cost(self))
         self.ended = True
-        duration = max(0.0, self.elapsed())
         closing = [*self.telemetry.faults(), *self.telemetry.take_metrics()]
         closing.append(
             e.RunFinished(
                 status=outcome.status if outcome.status != "skipped" else "completed",
                 result=outcome.result,
-                duration_seconds=duration,
+                duration_seconds=max(0.0, self.elapsed()),
                 reason=outcome.reason,
                 error=outcome.error,
                 self_cost=cost,
                 **self.ids(),
             )
         )
-        self._recorder.record(*closing)
-        with guard.shielded("run span"):
-            self.span.set_attribute(semconv.PIPELINE_RESULT, outcome.result)
-            spans.mark_error(self.span, outcome, error)
-            self.span.end()
-        self._let_go()
-        self._recorder.close()
-        if observer is not None:
-            observer.run_closed(self, outcome)
-        report = self.run_dir / "manifest.md"
-        self.runtime.console.run_finished(
-            outcome.status, duration, report if report.exists() else None, outcome.reason
-        )
+        with guard.shielded("run end"):
+            self._recorder.record(*closing)
+        self._end_recorded = True
 
     def _let_go(self) -> None:
         self.ended = True

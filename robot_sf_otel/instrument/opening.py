@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from asyncio import CancelledError
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,6 +16,7 @@ from opentelemetry.trace import SpanKind
 from robot_sf_otel import guard, semconv
 from robot_sf_otel.instrument import context, spans
 from robot_sf_otel.instrument.child_process import published
+from robot_sf_otel.instrument.ctrl_c import CtrlCHeld
 from robot_sf_otel.instrument.live_run import LiveRun
 from robot_sf_otel.instrument.live_step import OUTSIDE_RUN, begin_step
 from robot_sf_otel.instrument.pipeline import (
@@ -77,12 +79,26 @@ def begin_pipeline(runtime: Runtime, spec: PipelineSpec) -> RunHandle:
         if enclosing is None or enclosing.ended:
             enclosing = next((run for run in context.process.live_runs if not run.owner), None)
         if enclosing is None:
-            return open_run(runtime, spec)
+            return _open_undisturbed(runtime, spec)
         if enclosing.adoptable and not enclosing.parent_is_step and not enclosing.running_steps():
             return _adopt(runtime, enclosing, spec)
         return cast("RunHandle", NestedPipeline(runtime, enclosing, spec.name))
     guard.take_as_said(OUTSIDE_RUN)
     return INERT_RUN
+
+
+def _open_undisturbed(runtime: Runtime, spec: PipelineSpec) -> RunHandle:
+    """Open a new run; a signal that comes meanwhile finds either no run or one that it can end."""
+    opened: LiveRun | None = None
+    observer = runtime.observer
+    try:
+        with CtrlCHeld(), observer.opening() if observer is not None else nullcontext():
+            opened = open_run(runtime, spec)
+    except BaseException as error:
+        if opened is not None:  # nobody else has got it
+            opened.end(error)
+        raise
+    return cast("RunHandle", opened)
 
 
 def _adopt(runtime: Runtime, run: LiveRun, spec: PipelineSpec) -> RunHandle:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Protocol, TypeVar, cast
 
+from robot_sf_otel import guard
 from robot_sf_otel.instrument import context
 from robot_sf_otel.instrument.step import MAX_NAME, Planned, planned
 from robot_sf_otel.instrument.wrapping import is_generator, wrap
@@ -151,9 +152,11 @@ def begin(spec: PipelineSpec) -> RunHandle:
     runtime = context.runtime()
     if runtime is None:
         return INERT_RUN
-    from robot_sf_otel.instrument.opening import begin_pipeline
+    with guard.shielded("run start"):  # an import fails too where file handles have run out
+        from robot_sf_otel.instrument.opening import begin_pipeline
 
-    return begin_pipeline(runtime, spec)
+        return begin_pipeline(runtime, spec)
+    return INERT_RUN
 
 
 class PipelineBlock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -24,12 +25,19 @@ class RunTelemetry:
 
     Args:
         run: The run.
+
+    Attributes:
+        taken: Samples so far.
     """
 
     def __init__(self, run: LiveRun) -> None:
         self._run = run
         self._metrics: dict[str, MetricValue] = {}
         self._said = OnlyChanges()
+        # Re-entrant, because a signal handler of the application may end the run inside a sample.
+        self._sampling = threading.RLock()
+        self._over = False
+        self.taken = 0
 
     def log_metric(self, name: str, value: float) -> None:
         """Keep the last value of each name."""
@@ -38,8 +46,21 @@ class RunTelemetry:
         except (TypeError, ValueError, OverflowError) as error:
             guard.warn_once(f"metric:{name}", f"metric {name!r} is left out: {error}")
 
-    def sample(self, reading: TelemetrySnapshot) -> None:
-        """Append a telemetry sample: a reading of the machine with this run's progress."""
+    def sample(self, reading: TelemetrySnapshot, *, last: bool = False) -> None:
+        """Append a telemetry sample: a reading of the machine with this run's progress.
+
+        Args:
+            reading: What the sensors say.
+            last: Whether the run closes: what another thread has read meanwhile comes too late
+                for the figures of its record.
+        """
+        with self._sampling:
+            if not self._over:
+                self._over = last
+                self._append(reading)
+                self.taken += 1
+
+    def _append(self, reading: TelemetrySnapshot) -> None:
         now = self._run.runtime.clock.monotonic()
         snapshot = msgspec.structs.replace(reading, metrics={})
         samples: list[StepSample] = []

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from opentelemetry.trace import Tracer
@@ -83,7 +84,7 @@ class RunRecorder(Protocol):
         ...
 
     def close(self) -> None:
-        """Write the final record and let go of the run."""
+        """Write the final record and let go of the run; may be called again where that failed."""
         ...
 
     def abandon(self) -> None:
@@ -91,7 +92,7 @@ class RunRecorder(Protocol):
         ...
 
     def is_open(self) -> bool:
-        """Return whether the run is still held by its owner; False once it was closed."""
+        """Return whether the run is still held by its owner; False once its end was written."""
         ...
 
 
@@ -253,6 +254,10 @@ class Runtime:
 
 class Observer(Protocol):
     """The monitor as a run sees it."""
+
+    def opening(self) -> AbstractContextManager[None]:
+        """Let SIGTERM wait while a run is opened: from its first byte on somebody closes it."""
+        ...
 
     def run_opened(self, run: LiveRun) -> None:
         """Take the first sample of a run and watch it from now on."""

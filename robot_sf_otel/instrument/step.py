@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, cast, overload
 
+from robot_sf_otel import guard
 from robot_sf_otel.instrument import context
 from robot_sf_otel.instrument.child_process import run_child
 from robot_sf_otel.instrument.wrapping import is_generator, wrap
@@ -166,9 +167,11 @@ def begin(spec: StepSpec) -> StepHandle:
     runtime = context.runtime()
     if runtime is None:
         return INERT_STEP
-    from robot_sf_otel.instrument.live_step import begin_step
+    with guard.shielded("step start"):  # an import fails too where file handles have run out
+        from robot_sf_otel.instrument.live_step import begin_step
 
-    return begin_step(runtime, spec)
+        return begin_step(runtime, spec)
+    return INERT_STEP
 
 
 class StepBlock:

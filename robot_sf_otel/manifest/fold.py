@@ -7,6 +7,7 @@ that was killed all come from here.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from robot_sf_otel.manifest import events as e
@@ -35,6 +36,7 @@ from robot_sf_otel.manifest.schema import (
 )
 from robot_sf_otel.manifest.sessions import Sessions
 
+AFTER_THE_END: Final = "began after the run had ended, and its end was not reported"
 _TURNS: Final = (
     e.RunStarted,
     e.PlanChanged,
@@ -235,8 +237,8 @@ class RunFold:
         self._close_running(event.time_unix_nano, status, event.reason)
 
     def _on_run_resumed(self, event: e.RunResumed) -> None:
-        if self.sessions.end is None:  # the line that told of it is damaged
-            self._close_running(event.time_unix_nano, "failed", None)
+        # Its end closed them, unless the line that told of it is damaged, or a child went on.
+        self._close_running(event.time_unix_nano, "failed", None)
         self.sessions.resume(event)
         self._self_cost = None
 
@@ -408,6 +410,7 @@ class RunFold:
     def _entries(self, plan: Plan) -> list[StepExecutionEntry]:
         """Executions and skips in the order in which they came, then what was not reached."""
         rows: list[tuple[int, StepExecutionEntry]] = []
+        end = self.sessions.end
         attempts: dict[tuple[str, str | None], int] = {}
         begun: set[str] = set()
         for run in self._in_order():
@@ -416,6 +419,9 @@ class RunFold:
                 begun.add(run.step_id)
             slot = (run.step_id, run.parent_span_id if parent else None)
             attempts[slot] = attempts.get(slot, 0) + 1
+            if end is not None and run.status == "running":
+                run = replace(run)  # noqa: PLW2901 - its end may still come
+                run.close(max(run.started_ns, end.time_unix_nano), "failed", AFTER_THE_END)
             rows.append((run.started_ns, run.entry(parent, attempts[slot])))
         pending: list[StepExecutionEntry] = []
         for planned in plan.steps:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from robot_sf_otel.store.files import deleted, is_deleted, write_again
 from robot_sf_otel.store.layout import WORKERS_DIR
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class AppendingFile:
             os.fdatasync(fd)
 
     def is_ours(self) -> bool:
-        """Return False if somebody closed the descriptors, or deleted or replaced the file."""
+        """Return False if somebody closed the descriptors, or other files have their numbers."""
         for fd in (self._plain, self._synced):
             if fd is None:
                 continue
@@ -131,9 +132,30 @@ class AppendingFile:
                 status = os.fstat(fd)
             except OSError:
                 return False
-            if (status.st_dev, status.st_ino) != self._identity or status.st_nlink == 0:
+            if (status.st_dev, status.st_ino) != self._identity:
                 return False
         return True
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the file is open and no name leads to it any more."""
+        return self._plain is not None and is_deleted(self._plain)
+
+    def look_after(self) -> OSError | None:
+        """Write the file again if it was deleted; return what is to be said of that.
+
+        Where that fails, what is appended goes to the deleted one until it works. A file that
+        somebody put in its place is gone on with.
+        """
+        if not self.is_deleted:
+            return None
+        try:
+            write_again(self._descriptor(), self._path)
+        except OSError as error:
+            if not (isinstance(error, FileExistsError) and self._path.is_file()):
+                return error
+        self.close()
+        return deleted(self._path)
 
     def close(self) -> None:
         """Close the descriptors that are still of this file; those of others are left alone."""

@@ -20,6 +20,7 @@ from robot_sf_otel import guard
 from robot_sf_otel.manifest.codec import encode_event
 from robot_sf_otel.manifest.events import RunFinished, RunRecovered
 from robot_sf_otel.store.appending import AppendingFile, JournalStats
+from robot_sf_otel.store.gap import Gap
 from robot_sf_otel.store.lines import iter_lines
 from robot_sf_otel.store.tail import JournalTail, iter_events, iter_raw, read_event
 
@@ -105,6 +106,8 @@ class JournalWriter:
         self._closed = False
         self._bytes_written = 0
         self._dropped = 0
+        self._gap = Gap("events")
+        self._space_tries = SPACE_TRIES
         self._slowest: float | None = None
         self._last: float | None = None
 
@@ -142,6 +145,8 @@ class JournalWriter:
         full = self._failing is not None and len(self._queue) >= self._limit
         if self._closed or (full and not final):
             self._dropped += len(lines)
+            for event in events:
+                self._gap.add(event.time_unix_nano, self._failing or "closed")
             return
         batch = _Batch(b"".join(lines), len(lines), sync=sync)
         self._queue.append(batch)
@@ -154,6 +159,8 @@ class JournalWriter:
         with self._lock:
             if not self._busy and not self._file.is_ours():
                 self._lost_file()
+            elif not self._busy and (error := self._file.look_after()):
+                self._report(error)
         if self._queue:
             self._drain(None, force=True)
         since = self._unsynced_since
@@ -162,15 +169,31 @@ class JournalWriter:
         ):
             self._sync_written()
 
-    def close(self) -> None:
-        """Write and sync what is left and close the file; later events are dropped.
+    def take_gap(self, *, end: bool = False) -> Gap | None:
+        """Return the events that were dropped since the last time, once that is over.
 
-        A full disk is given a second to have room again: it is the last chance of what waits.
+        Args:
+            end: Whether no later moment will come, so that it is over in any case.
         """
-        if self._closed:
-            return
+        if not self._gap.count or (self._failing is not None and not end):
+            return None
+        gap, self._gap = self._gap, Gap("events")
+        return gap
+
+    def finish(self) -> bool:
+        """Write and sync what is left; return whether all of it is in the file, and that there.
+
+        A full disk is given a second to have room again: it may be the last chance of what waits.
+        """
         self._write_rest()
         self._sync_written(full=True)
+        return not self._queue and not self._file.is_deleted
+
+    def close(self) -> None:
+        """Write and sync what is left and close the file; later events are dropped."""
+        if self._closed:
+            return
+        self.finish()
         self._closed = True
         left = sum(batch.lines for batch in list(self._queue))
         self._dropped += left
@@ -191,12 +214,13 @@ class JournalWriter:
         self._file.close()
 
     def _write_rest(self) -> None:
-        for tries in range(1 + SPACE_TRIES):
+        for tries in range(1 + self._space_tries):
             if not self._queue or (tries and self._failing not in {"ENOSPC", "EDQUOT"}):
                 return
             if tries:
                 self._wait(SPACE_SECONDS)
             self._drain(None, force=True)
+        self._space_tries = 0  # whoever comes again does not wait again
 
     def _drain(self, batch: _Batch | None, *, force: bool = False) -> None:
         while True:
@@ -307,7 +331,7 @@ class JournalWriter:
             self._queue.popleft().done = True
 
     def _lost_file(self) -> None:
-        """Somebody closed our descriptors or deleted the file: open it again the next time."""
+        """Somebody closed our descriptors or replaced the file: open it again the next time."""
         self._placed = False
         self._file.close()
 

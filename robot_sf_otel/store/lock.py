@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
+from robot_sf_otel.store.files import is_deleted
 from robot_sf_otel.store.identity import ProcessIdentity, is_alive, process_identity
 from robot_sf_otel.store.layout import RunPaths
 from robot_sf_otel.store.lines import read_whole
@@ -60,6 +61,11 @@ class RunLock:
                     return cls(_replace(path, content))
                 time.sleep(_PAUSE_SECONDS)  # a reader asks whether it is free
         raise BlockingIOError(errno.EAGAIN, "another process owns this run", str(path))
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the lock file was deleted: nobody else sees that this process holds it."""
+        return self._fd is not None and is_deleted(self._fd)
 
     def close(self) -> None:
         """Let go by closing: LOCK_UN in a forked child would free its parent's lock."""

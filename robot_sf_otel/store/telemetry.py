@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from robot_sf_otel.manifest.codec import decode_snapshot, encode_snapshot
 from robot_sf_otel.manifest.statistics import TelemetrySummary
+from robot_sf_otel.store.files import deleted, is_deleted, write_again
+from robot_sf_otel.store.gap import Gap
 from robot_sf_otel.store.lines import iter_lines, last_lines
 from robot_sf_otel.store.tail import YEAR_10000
 
@@ -37,6 +39,8 @@ class TelemetryWriter:
         self._fd: int | None = None
         self._torn = False
         self._closed = False
+        self._gap = Gap("samples")
+        self._failing = False
         self.bytes_written = 0
         self.samples_lost = 0
 
@@ -53,10 +57,13 @@ class TelemetryWriter:
             written = os.write(fd, line)
             self.bytes_written += written
             self._torn = written < len(line)
+            self._failing = self._torn
             if self._torn:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))  # noqa: TRY301 - a short write is the disk's way to say so
         except Exception as error:  # noqa: BLE001 - the pipeline goes on whatever a sample holds
             self.samples_lost += 1
+            self._failing = True
+            self._gap.add(snapshot.timestamp_ms * 1_000_000, error)
             if isinstance(error, OSError) and error.errno in {errno.EBADF, errno.ESTALE}:
                 self._fd = None  # somebody closed it; the number may be another file's by now
             with suppress(Exception):
@@ -70,6 +77,29 @@ class TelemetryWriter:
             self._torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
             self._fd = fd
         return self._fd
+
+    def take_gap(self, *, end: bool = False) -> Gap | None:
+        """Return the samples that were lost since the last time, once that is over.
+
+        Args:
+            end: Whether the file is about to be closed, so that it is over in any case.
+        """
+        if not self._gap.count or (self._failing and not end):
+            return None
+        gap, self._gap = self._gap, Gap("samples")
+        return gap
+
+    def look_after(self) -> None:
+        """Write the file again if it was deleted while it is open. Never raises."""
+        if self._fd is None or not is_deleted(self._fd):
+            return
+        try:
+            write_again(self._fd, self._path)
+            os.close(self._fd)
+            self._fd = None
+            self._on_fault("telemetry.jsonl", deleted(self._path))
+        except OSError as error:  # samples go to the deleted file meanwhile
+            self._on_fault("telemetry.jsonl", error)
 
     def close(self) -> None:
         """Close the file; later samples are lost."""

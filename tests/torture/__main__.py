@@ -32,20 +32,22 @@ def kills(first: int, count: int, folder: Path, at_once: int) -> int:
     began = time.monotonic()
     closed: Counter[str] = Counter()
     seconds: list[float] = []
-    events = looks = wrong = 0
+    events = looks = wrong = hits = 0
     for result in kill_many(range(first, first + count), folder, at_once):
         closed[result.closed_by] += 1
         events += result.events
         looks += result.looks
+        hits += result.hit
         wrong += bool(result.problems)
         if result.seconds is not None:
             seconds.append(result.seconds)
         if result.problems:
             say("\n  ".join([str(result.case), *result.problems]))
     slowest = f"{max(seconds):.2f} s" if seconds else "--"
+    late = sum(took > WITHIN_SECONDS for took in seconds)
     say(
-        f"{count} kills: closed by the watchdog {closed['watchdog']} (slowest {slowest}, "
-        f"{sum(took > WITHIN_SECONDS for took in seconds)} over {WITHIN_SECONDS:g} s), by recover "
+        f"{count} kills, {hits} of a live run: closed by the watchdog {closed['watchdog']} "
+        f"(slowest {slowest}, {late} over {WITHIN_SECONDS:g} s), by recover "
         f"{closed['recover']}, ended by themselves {closed['pipeline']}, before their start "
         f"{closed['nothing']}; {events} events and samples checked, {looks} looks of readers, "
         f"{wrong} wrong; {time.monotonic() - began:.0f} s"

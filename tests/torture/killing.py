@@ -40,10 +40,14 @@ UNWATCHED_SECONDS: Final = 3.0
 """How long a run is given whose watchdog may never have been started."""
 AT_ONCE: Final = 4
 _POLL_SECONDS: Final = 0.02
-_START_SECONDS: Final = 0.8
-_LENGTH_SECONDS: Final = 0.9
-_CALLS: Final = 60
-_FILE_CALLS: Final = 130
+_START_SECONDS: Final = 0.12
+"""How long opening a run takes."""
+_LENGTH_SECONDS: Final = 0.6
+"""How long the pipeline runs at the least."""
+_END_SECONDS: Final = 0.006
+"""How long closing a run takes at the least."""
+_CALLS: Final = 44
+_FILE_CALLS: Final = 100
 _CHILD_CALLS: Final = 10
 _SECRET: Final = ("ROBOT_SF_", "OTEL_", "COVERAGE_", "COV_")
 _WEIGHTS: Final[dict[Whom, int]] = {"owner": 5, "group": 2, "watchdog too": 2, "child": 1}
@@ -85,6 +89,8 @@ class Result:
         closed_by: Who wrote the end, `nothing` where the kill came before the run's start.
         seconds: From the kill to the closed record.
         looks: How often readers looked meanwhile.
+        hit: Whether the kill met a run that was being opened, was live or was being closed, or a
+            child process that had a step under way.
     """
 
     case: Case
@@ -93,6 +99,7 @@ class Result:
     closed_by: str = "nothing"
     seconds: float | None = None
     looks: int = 0
+    hit: bool = False
 
 
 def kill_many(seeds: Iterable[int], folder: Path, at_once: int = AT_ONCE) -> Iterator[Result]:
@@ -200,8 +207,6 @@ class Kill:
     def _listen(self, fd: int) -> None:
         """Take in what is said until nobody is left who could speak; kill when it is time."""
         began = time.monotonic()
-        if self._case.moment == "start":
-            self._due = began + self._case.share * _START_SECONDS
         rest = b""
         while time.monotonic() - began < DEADLINE:
             until = _POLL_SECONDS if self._due is None else self._due - time.monotonic()
@@ -232,12 +237,14 @@ class Kill:
             if of_child and calls >= case.share * _CHILD_CALLS:
                 self._due = time.monotonic() + case.delay
             return
-        if case.moment == "time" and said.get("began"):
-            self._due = time.monotonic() + case.share * _LENGTH_SECONDS + 0.2
+        if case.moment == "start" and ["run_started", "torture"] in said.get("about", []):
+            self._due = time.monotonic() + case.share * _START_SECONDS
+        elif case.moment == "time" and "watchdog" in said:
+            self._due = time.monotonic() + case.share * _LENGTH_SECONDS
         elif case.moment == "call" and told.calls >= case.share * _CALLS:
             self._due = time.monotonic() + case.delay
         elif case.moment == "end" and ["run_finished", "completed"] in said.get("about", []):
-            self._due = time.monotonic() + case.share * 0.05
+            self._due = time.monotonic() + case.share * _END_SECONDS
         elif case.moment == "manifest" and said.get("deriving") and told.derived > case.share * 4:
             self._due = time.monotonic() + case.delay
 
@@ -280,6 +287,7 @@ class Kill:
         runs = find_runs([self._root])
         run_dir = runs[0] if runs else None
         self._result.events = self._told.promised
+        self._result.hit = self._has_hit()
         if run_dir is None or not _has_start(run_dir):
             self._readers.look()
             if self._told.promised:
@@ -295,6 +303,12 @@ class Kill:
         if child_killed and not self._told.finished:
             self._result.problems.append("the pipeline did not survive its child")
         self._folder.joinpath("checked").touch()
+
+    def _has_hit(self) -> bool:
+        if self._case.whom == "child":
+            return self._told.joined == -signal.SIGKILL
+        killed = self._process.wait(DEADLINE) == -signal.SIGKILL
+        return killed and self._told.opening and not self._told.finished
 
     def _closed_by(self, run_dir: Path) -> str:
         """Wait for whoever closes the record, and return who did."""

@@ -24,6 +24,7 @@ def test_pipeline_that_is_killed_at_any_moment_loses_nothing_and_is_closed(
     results = list(kill_many(range(first, first + KILLS), tmp_path))
     assert [result for result in results if result.problems] == []
     assert sum(result.events for result in results) > 0
+    assert sum(result.hit for result in results) > KILLS / 2
 
 
 def test_processes_that_open_a_run_of_one_name_at_once_get_one_each(tmp_path: Path) -> None:

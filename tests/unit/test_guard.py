@@ -126,3 +126,16 @@ def test_equal_faults_are_drained_as_one_with_their_count(said: list[str]) -> No
         guard.fault("sample", OSError("gone"))
     assert guard.drain() == [("sample", "OSError: gone", 5)]
     assert guard.drain() == []
+
+
+def test_file_handles_that_ran_out_are_said_once_whichever_file_it_was(said: list[str]) -> None:
+    for number in range(3):
+        guard.fault(f"place {number}", OSError(24, "Too many open files", f"/file-{number}"))
+    assert len(said) == 1
+    assert len(guard.drain()) == 3
+
+
+def test_fault_of_the_same_cause_as_one_of_the_disk_is_not_said_again(said: list[str]) -> None:
+    guard.storage_fault("manifest", OSError(24, "Too many open files", "/manifest.json"))
+    guard.fault("run start", OSError(24, "Too many open files", "/module.py"))
+    assert len(said) == 1

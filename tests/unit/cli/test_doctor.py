@@ -14,6 +14,7 @@ import pytest
 from robot_sf_otel.cli import checks, checks_disk
 from robot_sf_otel.cli.main import run_command
 from robot_sf_otel.store import identity
+from robot_sf_otel.system_metrics import nvml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -210,3 +211,24 @@ def test_without_process_start_times_killed_runs_are_a_warning(
 
     monkeypatch.setattr(identity, "_incarnation", unknown)
     assert found()["killed runs"].state == "warning"
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "words"),
+    [
+        (OSError("libnvidia-ml.so.1: cannot open shared object file"), "info", "no NVIDIA driver"),
+        (ImportError("No module named 'pynvml'"), "warning", "nvidia-ml-py is not installed"),
+    ],
+)
+def test_what_is_missing_for_gpus_is_named_the_driver_first(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, state: str, words: str
+) -> None:
+    def fail() -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(nvml, "load", fail)
+    check = found()["GPU (NVML)"]
+
+    assert check.state == state
+    assert words in check.detail
+    assert ("pip install" in (check.remedy or "")) == (state == "warning")

@@ -9,10 +9,12 @@ import pytest
 
 from robot_sf_otel.config import Config
 from robot_sf_otel.manifest import events as e
+from robot_sf_otel.manifest.codec import encode_event
 from robot_sf_otel.manifest.schema import RunStatus, SelfCost
 from robot_sf_otel.store.identity import process_identity
 from robot_sf_otel.store.journal import iter_events
-from robot_sf_otel.store.reader import worker_journals
+from robot_sf_otel.store.reader import load_run, worker_journals
+from robot_sf_otel.store.recovery import lost_workers
 from robot_sf_otel_manifest import recorder as module
 from robot_sf_otel_manifest import worker
 from robot_sf_otel_manifest.recorder import ManifestRecorder, OwnerRecorder
@@ -141,3 +143,32 @@ def test_end_does_not_wait_for_ever_for_the_monitor(
     with recorder._refreshing:
         recorder.record(finished("completed"))
     assert kinds(recorder) == ["RunStarted", "RunFinished"]
+
+
+def test_child_that_ended_its_step_just_before_it_was_gone_is_not_lost(
+    recorder: OwnerRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work(recorder, gone=True, monkeypatch=monkeypatch)
+    (journal,) = worker_journals(recorder.run_dir)
+    looks: list[int] = []
+
+    def look_late(fold: RunFold, now_ns: int) -> list[e.WorkerLost]:
+        if not looks:  # between the look at the journals and the one at the processes
+            end = e.StepFinished(
+                time_unix_nano=NOW + 2,
+                trace_id=TRACE,
+                span_id="01" * 8,
+                status="completed",
+                result="success",
+                duration_seconds=1.0,
+            )
+            with journal.open("ab") as file:
+                file.write(encode_event(end))
+        looks.append(now_ns)
+        return lost_workers(fold, now_ns)
+
+    monkeypatch.setattr(module, "lost_workers", look_late)
+    recorder.refresh(SelfCost())
+    assert looks
+    assert "WorkerLost" not in kinds(recorder)
+    assert [entry.status for entry in load_run(recorder.run_dir).record.steps] == ["completed"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -470,3 +472,91 @@ def test_derived_files_that_cannot_be_written_are_written_later(
     recorder.refresh(SelfCost())
     assert manifest(recorder).status == "running"
     assert len(said) == 1
+
+
+# ------------------------------------------------------------------------ files that are taken away
+
+
+def test_folder_that_was_deleted_is_made_again_with_all_that_was_in_its_files(
+    open_run: Callable[..., OwnerRecorder], said: list[str]
+) -> None:
+    recorder = open_run()
+    recorder.record(started(recorder))
+    recorder.sample(TelemetrySnapshot(timestamp_ms=1))
+    shutil.rmtree(recorder.run_dir)
+    recorder.record(e.ParamsLogged(time_unix_nano=NOW, params={"while": "gone"}))
+    recorder.refresh(SelfCost())
+    kinds = [raw["event"] for raw in iter_raw(recorder.run_dir / "manifest.jsonl")]
+    assert kinds == ["run_started", "params_logged"]
+    assert len(list(iter_snapshots(recorder.run_dir / "telemetry.jsonl"))) == 1
+    assert (recorder.run_dir / "manifest.json").exists()
+    assert is_locked(recorder.run_dir / "run.lock")
+    (warning,) = said
+    assert "deleted during the run" in warning
+
+
+def test_another_run_that_took_the_name_of_a_deleted_one_is_not_written_into(
+    open_run: Callable[..., OwnerRecorder], said: list[str]
+) -> None:
+    recorder = open_run()
+    recorder.record(started(recorder))
+    shutil.rmtree(recorder.run_dir)
+    recorder.run_dir.mkdir()
+    others = RunLock.acquire(recorder.run_dir / "run.lock")
+    (recorder.run_dir / "manifest.jsonl").write_text("another run's\n")
+    recorder.record(e.ParamsLogged(time_unix_nano=NOW, params={"x": 1}))
+    recorder.refresh(SelfCost())
+    recorder.close()
+    assert (recorder.run_dir / "manifest.jsonl").read_text() == "another run's\n"
+    assert not (recorder.run_dir / "manifest.json").exists()
+    assert "is lost: its folder was deleted" in said[-1]
+    others.close()
+
+
+def test_run_whose_end_could_not_be_written_stays_open_and_can_be_closed_again(
+    open_run: Callable[..., OwnerRecorder], said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = open_run()
+    recorder.record(started(recorder))
+
+    def full(fd: int, data: bytes) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        recorder.record(
+            e.RunFinished(
+                time_unix_nano=NOW + 1, span_id=ROOT, status="completed", result="success"
+            )
+        )
+        recorder.close()
+        assert recorder.is_open()
+        recorder.close()
+    assert sum("could not be written" in line for line in said) == 1
+    recorder.close()
+    assert not recorder.is_open()
+    kinds = [raw["event"] for raw in iter_raw(recorder.run_dir / "manifest.jsonl")]
+    assert kinds == ["run_started", "run_finished"]
+    assert not is_locked(recorder.run_dir / "run.lock")
+
+
+def test_samples_that_were_lost_count_as_missed_and_not_as_taken(
+    open_run: Callable[..., OwnerRecorder], said: list[str]
+) -> None:
+    recorder = open_run()
+    recorder.record(started(recorder))
+    (recorder.run_dir / "telemetry.jsonl").mkdir()
+    recorder.sample(TelemetrySnapshot(timestamp_ms=1))
+    cost = recorder.cost(SelfCost(samples_taken=3, samples_missed=1))
+    assert (cost.samples_taken, cost.samples_missed) == (2, 2)
+    assert len(said) == 1
+    recorder.record(
+        e.RunFinished(time_unix_nano=NOW + 1, span_id=ROOT, status="completed", result="success")
+    )
+    faults = [
+        raw["message"]
+        for raw in iter_raw(recorder.run_dir / "manifest.jsonl")
+        if raw["event"] == "telemetry_fault"
+    ]
+    assert len(faults) == 1
+    assert faults[0].startswith("1 sample lost at ")

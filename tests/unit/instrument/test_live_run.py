@@ -3,17 +3,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from robot_sf_otel import current_run, current_step, pipeline, step
+from robot_sf_otel.instrument.live_step import LiveStep
+from robot_sf_otel.manifest.schema import TelemetrySnapshot
 from robot_sf_otel.store.reader import load_run
 from robot_sf_otel.testing import CapturedRuns, FakeClock, SequentialIds, capture_run
 from tests.unit.warned import warnings_said
 
 if TYPE_CHECKING:
+    from robot_sf_otel.instrument.live_run import LiveRun
     from robot_sf_otel.manifest.schema import PipelineRunRecord
 
 
@@ -239,3 +243,35 @@ def test_whole_journal_of_a_small_run(tmp_path: Path) -> None:
     assert step_finished["duration_seconds"] == 2.0
     assert step_finished["progress"] == {"done": 4, "total": 4, "unit": "it", "rate": 2.0}
     assert (finished["status"], finished["duration_seconds"]) == ("completed", 3.5)
+
+
+# --------------------------------------------------------------------------------------- the end
+
+
+def test_run_is_closed_although_the_end_of_a_step_fails(
+    runs: CapturedRuns, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("the step cannot be ended")
+
+    monkeypatch.setattr(LiveStep, "conclude", fail)
+
+    def work() -> None:
+        run = pipeline("p").start()
+        with step("train"):
+            run.finish()
+
+    copy_context().run(work)
+    assert runs.record.status == "completed"
+    assert runs.record.summary.running_steps == []
+    assert "the step cannot be ended" in said[0]
+
+
+def test_sample_that_comes_after_the_last_one_is_left_out(runs: CapturedRuns) -> None:
+    with pipeline("p") as run:
+        live = cast("LiveRun", run)
+        live.telemetry.sample(TelemetrySnapshot(timestamp_ms=1), last=True)
+        taken = live.telemetry.taken
+        live.telemetry.sample(TelemetrySnapshot(timestamp_ms=2))
+        assert live.telemetry.taken == taken
+    assert runs.record.self_cost.samples_taken == taken

@@ -216,3 +216,45 @@ def test_root_span_may_be_known_only_at_the_end() -> None:
     last = end()
     last.span_id = "root"
     assert fold(early, last).span_id == "root"
+
+
+def ended(status: str = "completed") -> RunFold:
+    fold = RunFold()
+    fold.apply(started())
+    fold.apply(
+        e.RunFinished(
+            time_unix_nano=START + 5 * SECOND,
+            span_id="root",
+            status=status,  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+            result="success",
+        )
+    )
+    return fold
+
+
+def test_step_that_begins_after_the_end_is_not_running_in_a_record_that_has_ended() -> None:
+    fold = ended()
+    fold.apply(begin("late", at=6))
+    record = fold.record()
+    (entry,) = record.steps
+    assert entry.status == "failed"
+    assert entry.error is not None
+    assert "after the run had ended" in entry.error.message
+    assert entry.duration_seconds == 0.0
+    assert record.summary.running_steps == []
+
+
+def test_end_of_a_step_that_began_after_the_end_still_counts_when_it_comes() -> None:
+    fold = ended()
+    fold.apply(begin("late", at=6))
+    fold.record()
+    fold.apply(
+        e.StepFinished(
+            time_unix_nano=START + 7 * SECOND,
+            span_id="late",
+            status="completed",
+            result="success",
+            duration_seconds=1.0,
+        )
+    )
+    assert [entry.status for entry in fold.record().steps] == ["completed"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from robot_sf_otel.store.files import replace_atomically
+from robot_sf_otel.store.files import is_deleted, replace_atomically, write_again
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,3 +61,29 @@ def test_threads_that_replace_the_same_file_leave_one_whole_content(tmp_path: Pa
         thread.join()
     assert target.read_bytes() in contents
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_deleted_file_is_written_again_from_its_descriptor(tmp_path: Path) -> None:
+    target = tmp_path / "manifest.jsonl"
+    target.write_bytes(b"x" * 3_000_000)
+    fd = os.open(target, os.O_RDWR | os.O_APPEND)
+    target.unlink()
+    os.write(fd, b"later")
+    assert is_deleted(fd)
+    write_again(fd, target)
+    assert target.read_bytes() == b"x" * 3_000_000 + b"later"
+    assert list(tmp_path.iterdir()) == [target]
+    os.close(fd)
+
+
+def test_what_took_the_name_of_a_deleted_file_is_left_alone(tmp_path: Path) -> None:
+    target = tmp_path / "manifest.jsonl"
+    target.write_bytes(b"old")
+    fd = os.open(target, os.O_RDWR)
+    target.unlink()
+    target.mkdir()
+    with pytest.raises(FileExistsError):
+        write_again(fd, target)
+    assert list(tmp_path.iterdir()) == [target]
+    os.close(fd)
+    assert not is_deleted(fd)

@@ -424,14 +424,14 @@ def test_where_writes_cannot_sync_a_sync_follows(
     writer.close()
 
 
-def test_deleted_journal_is_begun_again(path: Path, faults: Faults) -> None:
+def test_deleted_journal_is_written_again(path: Path, faults: Faults) -> None:
     writer = JournalWriter(path, on_fault=faults)
     writer.append(event("a"))
     path.unlink()
     writer.flush()
     writer.append(event("b"))
     writer.close()
-    assert names(path) == ["b"]
+    assert names(path) == ["a", "b"]
 
 
 def test_descriptors_that_somebody_closed_are_opened_again(path: Path, faults: Faults) -> None:

@@ -148,3 +148,66 @@ def test_summary_has_the_figures_of_all_samples(path: Path, faults: Faults) -> N
     figures = summarise(path)["memory_rss_mb"]
     assert (figures.count, figures.mean, figures.maximum) == (100, 50.5, 100.0)
     assert figures.p95 == pytest.approx(95, rel=0.01)
+
+
+def test_samples_that_are_lost_are_a_gap_once_that_is_over(
+    path: Path, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = TelemetryWriter(path, on_fault=faults)
+    writer.append(sample(1))
+
+    def full(fd: int, data: bytes) -> int:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        writer.append(sample(2))
+        writer.append(sample(3))
+        assert writer.take_gap() is None
+    writer.append(sample(4))
+    gap = writer.take_gap()
+    assert gap is not None
+    assert (gap.count, gap.first_ns, gap.last_ns) == (2, 2_000_000, 3_000_000)
+    assert "Disk quota exceeded" in gap.why
+    assert writer.take_gap() is None
+    writer.close()
+
+
+def test_gap_is_over_at_the_end_in_any_case(path: Path, faults: Faults) -> None:
+    path.mkdir()
+    writer = TelemetryWriter(path, on_fault=faults)
+    writer.append(sample(1))
+    gap = writer.take_gap(end=True)
+    assert gap is not None
+    assert gap.count == 1
+
+
+def test_deleted_file_is_written_again(path: Path, faults: Faults) -> None:
+    writer = TelemetryWriter(path, on_fault=faults)
+    writer.append(sample(1))
+    path.unlink()
+    writer.append(sample(2))
+    writer.look_after()
+    writer.append(sample(3))
+    writer.look_after()
+    writer.close()
+    assert [snapshot.timestamp_ms for snapshot in iter_snapshots(path)] == [1, 2, 3]
+    (fault,) = faults
+    assert "deleted during the run" in str(fault)
+
+
+def test_deleted_file_whose_folder_is_gone_is_kept_until_it_is_back(
+    tmp_path: Path, faults: Faults
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    writer = TelemetryWriter(folder / "telemetry.jsonl", on_fault=faults)
+    writer.append(sample(1))
+    (folder / "telemetry.jsonl").unlink()
+    folder.rmdir()
+    writer.look_after()
+    assert isinstance(faults[0], FileNotFoundError)
+    folder.mkdir()
+    writer.look_after()
+    writer.close()
+    assert len(list(iter_snapshots(folder / "telemetry.jsonl"))) == 1
