@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from robot_sf_otel import guard
+from robot_sf_otel.diagnosis import LiveDiagnosis
 from robot_sf_otel.instrument import child_process, context
 from robot_sf_otel.instrument.outcome import Outcome
 from robot_sf_otel.manifest.events import TelemetryFault
@@ -72,6 +73,7 @@ class RunObserver:
         self._facts = facts
         self._flush = flush
         self._samples: dict[str, int] = {}
+        self._diagnoses: dict[str, LiveDiagnosis] = {}
         self._other_cpu_seconds = 0.0
         self._spent_before: dict[str, tuple[float, int]] = {}
         self._pipelines: dict[str, None] = {}
@@ -95,6 +97,7 @@ class RunObserver:
     def run_opened(self, run: LiveRun) -> None:
         """Take the first sample of a run and watch it from now on."""
         self._samples[run.run_id] = 0
+        self._diagnoses[run.run_id] = LiveDiagnosis(run, self._config, self._billed)
         self._spent_before[run.run_id] = self._spent()
         self._pipelines[run.name] = None
         with guard.shielded("monitor start"), self._starting:
@@ -124,6 +127,10 @@ class RunObserver:
             if time.monotonic() >= deadline:
                 break
         self._sample(run)
+        diagnosis = self._diagnoses.pop(run.run_id, None)
+        if diagnosis is not None:
+            with guard.shielded("diagnosis"), self._billed():
+                diagnosis.finish(self.cost(run))
 
     def run_closed(self, run: LiveRun, outcome: Outcome) -> None:
         """Let go of a run; without live runs the thread ends and SIGTERM is given back."""
@@ -203,6 +210,7 @@ class RunObserver:
         with guard.shielded("signal handler"):
             self._termination.restore()
         self._samples.clear()
+        self._diagnoses.clear()
         self._facts_threads.clear()
         self._starting = threading.Lock()
         self._monitor = self._new_monitor()
@@ -278,7 +286,12 @@ class RunObserver:
                 run.recorder.refresh(SelfCost())
                 continue
             self._report_faults(run)
-            run.recorder.refresh(self.cost(run))
+            cost = self.cost(run)
+            run.recorder.refresh(cost)
+            diagnosis = self._diagnoses.get(run.run_id)
+            if diagnosis is not None:
+                with guard.shielded("diagnosis"):
+                    diagnosis.keep_up(cost)
             self._console.tick(run.steps.views(), None, run.elapsed())
 
     def _report_faults(self, run: LiveRun) -> None:

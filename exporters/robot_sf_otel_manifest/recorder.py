@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from robot_sf_otel import guard
 from robot_sf_otel.manifest.events import RunFinished
@@ -50,6 +50,18 @@ LOCK_SECONDS: Final = 1.0
 """How long the end of a run waits for the monitor thread before it does without that look."""
 
 
+class Watcher(Protocol):
+    """Somebody who follows a run as it is recorded."""
+
+    def event(self, event: Event, /) -> None:
+        """Take an event."""
+        ...
+
+    def sample(self, sample: TelemetrySnapshot, /) -> None:
+        """Take a sample."""
+        ...
+
+
 class OwnerRecorder:
     """Records the run of this process: journal, samples, lock, manifest."""
 
@@ -76,6 +88,19 @@ class OwnerRecorder:
         self._derived_bytes = 0
         self._cost = SelfCost()
         self._closed = False
+        self._watcher: Watcher | None = None
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell somebody of every event that is folded from now on, and of every sample."""
+        self._watcher = watcher
+
+    def catch_up(self) -> None:
+        """Fold what was recorded, so that who watches the run has heard of it."""
+        if self._refreshing.acquire(timeout=LOCK_SECONDS):
+            try:
+                self._take_in()
+            finally:
+                self._refreshing.release()
 
     def _create(self, pipeline: str, time_unix_nano: int, name: str | None) -> Path:
         try:
@@ -124,6 +149,8 @@ class OwnerRecorder:
         self._summary.add(snapshot)
         self._last_sample = snapshot
         self._dirty = True
+        if self._watcher is not None:
+            self._watcher.sample(snapshot)
 
     def _add_worker_progress(self, snapshot: TelemetrySnapshot) -> None:
         with self._refreshing:
@@ -196,6 +223,8 @@ class OwnerRecorder:
         for event in itertools.chain(merged, end):
             self._fold.apply(event)
             self._dirty = True
+            if self._watcher is not None:
+                self._watcher.event(event)
 
     def _worker_events(self) -> Iterator[list[Event]]:
         try:

@@ -66,6 +66,12 @@ class WorkerRecorder:
         if self._journal is not None:
             self._journal.flush()
 
+    def watch(self, watcher: object) -> None:
+        """Do nothing: the owner hears of all events."""
+
+    def catch_up(self) -> None:
+        """Do nothing: nothing is kept back."""
+
     def cost(self, base: SelfCost) -> SelfCost:
         """Return `base`: a child's cost is part of the tree's."""
         return base

@@ -13,6 +13,7 @@ from robot_sf_otel.analysis.anomalies import DETECTORS, Detector
 from robot_sf_otel.analysis.frames import Framing
 from robot_sf_otel.analysis.past import NO_PAST, Past
 from robot_sf_otel.analysis.rule_settings import RuleSettings
+from robot_sf_otel.analysis.rules.base import Rule
 from robot_sf_otel.analysis.scene import SPACING, Scene
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.events import NANOSECONDS, rfc3339
@@ -20,7 +21,7 @@ from robot_sf_otel.manifest.schema import Anomaly, PerformanceRecommendation
 
 if TYPE_CHECKING:
     from robot_sf_otel.analysis.frames import Frame
-    from robot_sf_otel.analysis.rules.base import Finding, Rule
+    from robot_sf_otel.analysis.rules.base import Finding
     from robot_sf_otel.analysis.scene import Step
     from robot_sf_otel.manifest.schema import SelfCost, TelemetrySnapshot
 
@@ -57,6 +58,8 @@ class Evaluator:
         self._on_fault = on_fault
         self._rules: list[Rule[Any]] = []
         self._detectors: list[Detector] = []
+        self._looking: list[Rule[Any] | Detector] = []
+        """Those that look at frames: most of the time goes there."""
         self._found: list[Found] = []
         self._times: dict[str, int] = {}
         if not chosen.evaluation.enabled:
@@ -65,6 +68,11 @@ class Evaluator:
             if limits.enabled:
                 self._add_rule(kind, limits)
         self._detectors = [kind(frame_seconds / SPACING) for kind in DETECTORS]
+        self._looking = [
+            one
+            for one in (*self._rules, *self._detectors)
+            if type(one).on_frame not in {Rule.on_frame, Detector.on_frame}
+        ]
 
     def _add_rule(self, kind: type[Rule[Any]], limits: object) -> None:
         try:
@@ -100,8 +108,7 @@ class Evaluator:
     def finish(self) -> list[Found]:
         """Return what is new at the end of the run, and earlier findings that lasted longer."""
         self._close_frame()
-        for rule in list(self._rules):
-            self._ask_one(rule, lambda one: one.on_end(self.scene))
+        self._ask(lambda one: one.on_end(self.scene))
         return self.evaluate()
 
     def _close_frame(self) -> None:
@@ -116,24 +123,28 @@ class Evaluator:
             for rule in self._rules:
                 rule.on_break()
         scene.observe(frame)
-        self._ask(lambda one: one.on_frame(frame, scene))
+        found = self._found
+        for one in self._looking:
+            try:
+                for finding in one.on_frame(frame, scene):
+                    found.append(self._record(one, finding))
+            except Exception as error:  # noqa: BLE001 - a rule fails alone
+                self._drop(one, error)
 
     def _ask(self, question: Callable[[Any], Iterable[Finding]]) -> None:
-        for one in [*self._rules, *self._detectors]:
-            self._ask_one(one, question)
+        for one in (*self._rules, *self._detectors):
+            try:
+                for finding in question(one):
+                    self._found.append(self._record(one, finding))
+            except Exception as error:  # noqa: BLE001 - a rule fails alone
+                self._drop(one, error)
 
-    def _ask_one(
-        self, one: Rule[Any] | Detector, question: Callable[[Any], Iterable[Finding]]
-    ) -> None:
-        try:
-            for finding in question(one):
-                self._found.append(self._record(one, finding))
-        except Exception as error:  # noqa: BLE001 - a rule fails alone
-            if isinstance(one, Detector):
-                self._detectors.remove(one)
-            else:
-                self._rules.remove(one)
-            self._on_fault(f"rule {one.id}", error)
+    def _drop(self, one: Rule[Any] | Detector, error: Exception) -> None:
+        """Go on without a rule that failed."""
+        self._rules = [rule for rule in self._rules if rule is not one]
+        self._detectors = [rule for rule in self._detectors if rule is not one]
+        self._looking = [rule for rule in self._looking if rule is not one]
+        self._on_fault(f"rule {one.id}", error)
 
     def _record(self, one: Rule[Any] | Detector, finding: Finding) -> Found:
         step = finding.step

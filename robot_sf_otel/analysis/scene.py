@@ -50,6 +50,7 @@ class Step:
     span_id: str | None
     parent_span_id: str | None
     started: float
+    process: str | None = None
     unit: str = "it"
     total: float | None = None
     baseline_rate: float | None = None
@@ -200,7 +201,11 @@ class Scene:
             case e.StepFinished():
                 return self._finish(event, now)
             case e.ParamsLogged():
-                self._learn(event.host)
+                self.learn(event.host)
+            case e.WorkerLost():
+                self._forget(event.process)
+            case e.RunResumed():
+                self._forget(None)
             case e.EtaShown():
                 remaining = event.eta.remaining_seconds
                 self._predicted_end = None if remaining is None else now + remaining
@@ -220,6 +225,7 @@ class Scene:
             span_id=event.span_id,
             parent_span_id=event.parent_span_id,
             started=now,
+            process=event.process,
             unit=event.unit,
             total=event.total,
             baseline_rate=event.baseline_rate,
@@ -241,11 +247,21 @@ class Scene:
         self._find_sole()
         return step
 
+    def _forget(self, process: str | None) -> None:
+        """Let go of the steps of a process that is gone; of all where None is given."""
+        self.running = {
+            key: step
+            for key, step in self.running.items()
+            if process is not None and step.process != process
+        }
+        self._find_sole()
+
     def _find_sole(self) -> None:
         top = [step for step in self.running.values() if step.top_level]
         self.sole = top[0] if len(top) == 1 else None
 
-    def _learn(self, host: dict[str, Any]) -> None:
+    def learn(self, host: dict[str, Any]) -> None:
+        """Take in the facts of the host, as the record has them."""
         self.cpu_count = _number(host.get("cpu_count")) or self.cpu_count
         self.usable_cpus = _number(host.get("usable_cpus")) or self.usable_cpus
         self.memory_total_mb = _number(host.get("memory_total_mb")) or self.memory_total_mb
@@ -269,7 +285,9 @@ class Scene:
         """Learn what follows from a frame: how many CPUs the run may use, what GPUs there are."""
         cores, share = frame.cpu_cores_process, frame.cpu_percent_process
         if cores is not None and share is not None and 5 <= share < 99.9:  # noqa: PLR2004 - above it is capped, below it is rounded
-            self.usable_cpus = round(cores / share * 100, 2)
+            usable = cores / share * 100
+            if self.usable_cpus is None or abs(usable / self.usable_cpus - 1) > 0.1:  # noqa: PLR2004 - affinity or quota changed
+                self.usable_cpus = round(usable, 2)
         for gpus in frame.gpus:
             for gpu in gpus:
                 if gpu.mem_total_mb is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from math import inf
 from typing import Final
 
 _POINTS: Final = 64
@@ -49,16 +51,14 @@ class Trend:
         if points[0][0] > start + 2 * self._spacing:
             return None
         quarter = self._seconds / _QUARTERS
-        levels = [self._at(start + index * quarter) for index in range(_QUARTERS)] + [last]
-        if any(later <= earlier for earlier, later in zip(levels, levels[1:], strict=False)):
-            return None
-        return last - levels[0], (last - levels[2]) / (2 * quarter), start, end
+        levels = [last]
+        for index in reversed(range(_QUARTERS)):
+            level = self._at(start + index * quarter)
+            if level >= levels[-1]:
+                return None
+            levels.append(level)
+        return last - levels[-1], (last - levels[2]) / (2 * quarter), start, end
 
     def _at(self, moment: float) -> float:
         """Return the last value at or before a moment, else the first."""
-        found = self._points[0][1]
-        for when, value in self._points:
-            if when > moment:
-                break
-            found = value
-        return found
+        return self._points[max(0, bisect_right(self._points, (moment, inf)) - 1)][1]

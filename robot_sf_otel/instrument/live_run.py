@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from robot_sf_otel.instrument.pipeline import FinalStatus, PlanEntry
     from robot_sf_otel.instrument.runtime import RunRecorder, Runtime
-    from robot_sf_otel.manifest.schema import PlanStep
+    from robot_sf_otel.manifest.schema import Anomaly, PerformanceRecommendation, PlanStep
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -68,6 +68,8 @@ class LiveRun:
         self._concluded = threading.Event()
         self.interrupted_by: str | None = None
         self.capture_cpu_seconds = 0.0
+        self.anomalies: dict[str, Anomaly] = {}
+        self.recommendations: dict[str, PerformanceRecommendation] = {}
         self._recorder = recorder
         self.url = recorder.run_dir.as_uri()
         self.steps = RunSteps(runtime, plan)
@@ -296,7 +298,12 @@ class LiveRun:
             observer.run_closed(self, outcome)
         report = self.run_dir / "manifest.md"
         self.runtime.console.run_finished(
-            outcome.status, duration, report if report.exists() else None, outcome.reason
+            outcome.status,
+            duration,
+            report if report.exists() else None,
+            outcome.reason,
+            anomalies=list(self.anomalies.values()),
+            recommendations=list(self.recommendations.values()),
         )
 
     def _let_go(self) -> None:

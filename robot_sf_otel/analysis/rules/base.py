@@ -179,6 +179,7 @@ class SustainedRule(Rule[T]):
         self._known: dict[str | None, _Known] = {}
         self._of: Step | None = None
         self._said = False
+        self._due = 0.0
 
     @abstractmethod
     def lasts(self) -> float:
@@ -218,6 +219,8 @@ class SustainedRule(Rule[T]):
         if period is None:
             self._said = self._said and lasting.period is not None
             return ()
+        if self._said and frame.end < self._due:
+            return ()  # the period that was said grows by itself
         step = scene.sole
         if step is not None and step.started > period.start + frame.seconds:
             step = None  # it began under another step
@@ -228,6 +231,7 @@ class SustainedRule(Rule[T]):
         known = self._known.get(key)
         severity = self.severity(period.means(), scene)
         self._said, self._of = True, scene.sole
+        self._due = period.end + self._lasting.seconds / 2
         if known is not None and RANK[severity] <= RANK[known.severity]:
             if period is known.period or period.seconds > known.period.seconds:
                 known.period, known.stale = period, True
