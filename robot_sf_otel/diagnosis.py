@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Final
-
-from opentelemetry.trace import Span
+from typing import TYPE_CHECKING, Final
 
 from robot_sf_otel import environment_variables as env
 from robot_sf_otel import guard, semconv
@@ -18,19 +15,16 @@ from robot_sf_otel.manifest.schema import PerformanceRecommendation, TelemetrySn
 from robot_sf_otel.store.earlier import earlier_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from robot_sf_otel.analysis.recommendations import Evaluator, Found
     from robot_sf_otel.analysis.rule_settings import RuleSettings
-    from robot_sf_otel.analysis.rules.base import Rule
     from robot_sf_otel.config import Config
     from robot_sf_otel.instrument.live_run import LiveRun
     from robot_sf_otel.manifest.schema import PipelineRunRecord, SelfCost
 
-RULES: Final = "robot_sf_otel_rule"
-"""Entry-point group of rules of others."""
 PREPARE_SECONDS: Final = 1.0
 """Age of a run at which the rules and its history are loaded."""
 _WAITING: Final = 10_000
@@ -78,12 +72,22 @@ class LiveDiagnosis:
         from robot_sf_otel.analysis.recommendations import Evaluator
         from robot_sf_otel.system_metrics.environment import host_facts
 
-        settings = load_settings(self._config.rules, guard.warn)
+        settings = self._settings()
         evaluator = Evaluator(settings, on_fault=guard.fault)
         evaluator.scene.learn(host_facts())  # the run's own record of them may take seconds more
         self._load_history(self._run.name)
         with self._lock:
             self._evaluator = evaluator
+
+    def _settings(self) -> RuleSettings:
+        from robot_sf_otel.analysis.rules_of_others import read_settings
+
+        path = self._config.rules
+        try:
+            return read_settings(path, guard.warn)
+        except (OSError, ValueError) as error:
+            guard.warn(f"{env.RULES}={str(path)!r} is ignored: {error}; the defaults apply")
+            return read_settings(None, guard.warn)
 
     def _load_history(self, pipeline: str) -> None:
         self._earlier = earlier_runs(
@@ -163,7 +167,7 @@ class LiveDiagnosis:
         else:
             run.anomalies.setdefault(one.id, one)
             run.record(e.AnomalyDetected(anomaly=one, **ids))
-        span: Span = next(
+        span = next(
             (step.span for step in run.running_steps() if step.span_id == span_id), run.span
         )
         recommendation = isinstance(one, PerformanceRecommendation)
@@ -176,32 +180,3 @@ class LiveDiagnosis:
             },
             timestamp=one.timestamp_ms * 1_000_000,
         )
-
-
-def load_settings(path: Path | None, warn: Any) -> RuleSettings:  # noqa: ANN401 - `Callable[[str], None]`
-    """Return the rules with the thresholds of a file; one that is wrong warns, defaults apply."""
-    from robot_sf_otel.analysis.rule_settings import RulesError, RuleSettings, parse_rules
-
-    further = list(rules_of_others(warn))
-    try:
-        text = "" if path is None else path.read_text(encoding="utf-8")
-        return parse_rules(text, further)
-    except (RulesError, OSError, UnicodeDecodeError) as error:
-        warn(f"{env.RULES}={str(path)!r} is ignored: {error}; the default thresholds apply")
-    return parse_rules("", further) if further else RuleSettings()
-
-
-def rules_of_others(warn: Any) -> Iterable[type[Rule[Any]]]:  # noqa: ANN401 - `Callable[[str], None]`
-    """Yield the rules that entry points name; one that cannot be loaded warns and is left out."""
-    from robot_sf_otel.analysis.rules.base import Rule
-
-    for point in entry_points(group=RULES):
-        try:
-            found: Any = point.load()
-        except Exception as error:  # noqa: BLE001 - whatever the import of others' code raises
-            warn(f"rule {point.name!r} ({point.value}) is left out: {error!r}")
-            continue
-        if isinstance(found, type) and issubclass(found, Rule):
-            yield found
-        else:
-            warn(f"rule {point.name!r} ({point.value}) is left out: it is no subclass of Rule")

@@ -70,6 +70,8 @@ class Step:
     warm: Mark | None = None
     """The first mark after the warm-up."""
     spacing: float = SPACING
+    fell: bool = False
+    """Whether the last report was of less than the one before it."""
     pause: Pause | None = None
     """The last pause that was longer than any before it."""
 
@@ -77,9 +79,13 @@ class Step:
         """Note how far the step is; `now` is Unix seconds."""
         if total is not None:
             self.total = total
+        if done < self.done and not self.fell:
+            self.fell = True  # a late report, perhaps: the next one tells
+            return
+        fell, self.fell = self.fell, False
         if done == self.done:
             return
-        if done < self.done:  # it counts from the beginning again
+        if done < self.done and fell:  # it counts from the beginning again
             self.early.clear()
             self.marks.clear()
             self.warm = None

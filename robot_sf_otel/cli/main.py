@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 import typer.main
 
-from robot_sf_otel.cli import demo, doctor, recover, report, retention, run, stop
+from robot_sf_otel.cli import demo, diagnosis, doctor, recover, report, retention, run, stop
 from robot_sf_otel.cli.common import complain
 
 NAME: Final = "robot-sf-otel"
@@ -65,6 +65,7 @@ def options(
 
 
 report.register(app)
+diagnosis.register(app)
 doctor.register(app)
 app.command("demo")(demo.demo)
 run.register(app)
