@@ -222,8 +222,8 @@ class SustainedRule(Rule[T]):
         if self._said and frame.end < self._due:
             return ()  # the period that was said grows by itself
         step = scene.sole
-        if step is not None and step.started > period.start + frame.seconds:
-            step = None  # it began under another step
+        if step is not None and period.end - step.started < period.seconds / 2:
+            step = None  # most of it was under other steps
         return self._note(step, period, scene)
 
     def _note(self, step: Step | None, period: Period, scene: Scene) -> Iterable[Finding]:
@@ -236,7 +236,10 @@ class SustainedRule(Rule[T]):
             if period is known.period or period.seconds > known.period.seconds:
                 known.period, known.stale = period, True
             return ()
-        if known is None and len(self._known) >= MAX_STEPS:
+        if known is None and (
+            len(self._known) >= MAX_STEPS
+            or any(other.period is period for other in self._known.values())
+        ):
             return ()
         known = _Known(step, period, severity)
         self._known[key] = known

@@ -253,6 +253,7 @@ class GpuMemoryPressure(Rule[GpuMemoryThresholds]):
         super().__init__(limits)
         self._trends: dict[int, Trend] = {}
         self._full_since: dict[int, float] = {}
+        self._of: Step | None = None
         self._due = 0.0
         self._said: dict[str | None, Severity] = {}
 
@@ -263,6 +264,9 @@ class GpuMemoryPressure(Rule[GpuMemoryThresholds]):
     def on_frame(self, frame: Frame, scene: Scene) -> Iterable[Finding]:
         if not frame.gpus:
             return ()
+        if scene.sole is not self._of:
+            self.on_break()
+            self._of = scene.sole
         judge = frame.end >= self._due
         if judge:
             self._due = frame.end + self.limits.window_seconds / 8
