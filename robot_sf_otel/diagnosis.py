@@ -17,7 +17,6 @@ from robot_sf_otel.store.earlier import earlier_runs
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from robot_sf_otel.analysis.recommendations import Evaluator, Found
     from robot_sf_otel.analysis.rule_settings import RuleSettings

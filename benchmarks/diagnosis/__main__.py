@@ -88,10 +88,12 @@ def run_case(case: Case, repetition: int, *, defaults: bool) -> Result:
                 subprocess.run([*joining, *command], env=environ, check=True)
                 others = _others(before, _cpu_seconds())
         except NoGroupsError as error:
-            return Result(case=case, repetition=repetition, found={}, others=0.0, skipped=str(error))
+            return Result(
+                case=case, repetition=repetition, found={}, others=0.0, skipped=str(error)
+            )
         record = load_run(next(newest_first([folder]))).record
-        findings = [*record.anomalies, *record.recommendations]
-        found = {one.trigger: one.severity for one in findings}
+        found: dict[str, str] = {one.trigger: one.severity for one in record.anomalies}
+        found |= {one.trigger: one.severity for one in record.recommendations}
         return Result(case=case, repetition=repetition, found=found, others=others)
 
 
@@ -130,7 +132,7 @@ def gpu_results(recording: Path) -> list[Result]:
             program=f"gpu: {phase}",
             expects=frozenset() if expected is None else frozenset({expected}),
         )
-        said = {one.trigger: one.severity for one in found}
+        said: dict[str, str] = {one.trigger: one.severity for one in found}
         results.append(Result(case=case, repetition=1, found=said, others=0.0))
     return results
 
@@ -171,12 +173,16 @@ def verdict(results: Sequence[Result]) -> tuple[str, bool]:
     beside = [result for result in conditions if result.false_alarms]
     lines = [
         f"conditions found: {len(conditions) - len(missed)} of {len(conditions)} runs",
-        f"false alarms in healthy programs: {len(alarms)} of {len(healthy)} runs "
-        f"({len({result.case.program for result in healthy})} programs)",
+        (
+            f"false alarms in healthy programs: {len(alarms)} of {len(healthy)} runs "
+            f"({len({result.case.program for result in healthy})} programs)"
+        ),
         f"warnings beside the condition: {len(beside)} of {len(conditions)} runs",
         f"not run: {len(results) - len(ran)}",
-        f"CPU that other processes took, mean of the runs: "
-        f"{100 * sum(result.others for result in ran) / max(1, len(ran)):.0f} %",
+        (
+            f"CPU that other processes took, mean of the runs: "
+            f"{100 * sum(result.others for result in ran) / max(1, len(ran)):.0f} %"
+        ),
     ]
     lines += [
         f"  missed: {result.case.program} {result.repetition}: {', '.join(sorted(result.missed))}"

@@ -37,9 +37,7 @@ CONDITIONS: Final = (
         memory_mb=420,
         scale=0,
     ),
-    Case(
-        program="near_the_limit", expects=frozenset({"memory_pressure"}), memory_mb=256, scale=4
-    ),
+    Case(program="near_the_limit", expects=frozenset({"memory_pressure"}), memory_mb=256, scale=4),
     Case(program="throttled", expects=frozenset({"cpu_throttled"}), cpus=0.5, scale=6),
     Case(program="disk_bound", expects=frozenset({"io_bound"}), scale=0),
     Case(

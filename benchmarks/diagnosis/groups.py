@@ -18,9 +18,7 @@ class NoGroupsError(RuntimeError):
 
 
 @contextmanager
-def limited(
-    name: str, memory_mb: int | None, cpus: float | None
-) -> Generator[tuple[str, ...]]:
+def limited(name: str, memory_mb: int | None, cpus: float | None) -> Generator[tuple[str, ...]]:
     """Make a group and yield what a command is prefixed with to live in it.
 
     Raises:

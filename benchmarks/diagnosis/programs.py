@@ -264,7 +264,7 @@ def checkpoints() -> None:
     with step("train", total=60, unit="batches", baseline_rate=5):
         for index in range(60):
             time.sleep(0.2)
-            if index % 15 == 14:
+            if (index + 1) % 15 == 0:
                 (folder / "checkpoint.bin").write_bytes(block)
             current_step().advance()
 

@@ -69,7 +69,6 @@ class Detector:
         del step, scene
         return ()
 
-
     def on_end(self, scene: Scene) -> Iterable[Finding]:
         """Nothing is replaced: an anomaly is said when it is over."""
         del scene

@@ -69,9 +69,8 @@ class Evaluator:
                 self._add_rule(kind, limits)
         self._detectors = [kind(frame_seconds / SPACING) for kind in DETECTORS]
         self._looking = [
-            one
-            for one in (*self._rules, *self._detectors)
-            if type(one).on_frame not in {Rule.on_frame, Detector.on_frame}
+            *(rule for rule in self._rules if type(rule).on_frame is not Rule.on_frame),
+            *(one for one in self._detectors if type(one).on_frame is not Detector.on_frame),
         ]
 
     def _add_rule(self, kind: type[Rule[Any]], limits: object) -> None:
@@ -132,7 +131,8 @@ class Evaluator:
                 self._drop(one, error)
 
     def _ask(self, question: Callable[[Any], Iterable[Finding]]) -> None:
-        for one in (*self._rules, *self._detectors):
+        every: list[Rule[Any] | Detector] = [*self._rules, *self._detectors]
+        for one in every:
             try:
                 for finding in question(one):
                     self._found.append(self._record(one, finding))

@@ -98,7 +98,9 @@ def _thresholds(name: str, table: object, kind: type[Any]) -> Any:  # noqa: ANN4
     except msgspec.ValidationError as error:
         said, _, path = str(error).partition(" - at `$.")
         key = path.rstrip("`")
-        raise RulesError(f"{name}.{key} = {given.get(key)!r}: {said[0].lower()}{said[1:]}") from None
+        raise RulesError(
+            f"{name}.{key} = {given.get(key)!r}: {said[0].lower()}{said[1:]}"
+        ) from None
 
 
 def _closest(name: str, names: Iterable[str]) -> str:

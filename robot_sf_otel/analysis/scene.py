@@ -1,5 +1,4 @@
-"""What the rules look at besides readings: the running steps and how far they are, the machine,
-earlier runs."""
+"""What the rules look at besides readings: running steps, their progress, the machine."""
 
 from __future__ import annotations
 
@@ -188,11 +187,12 @@ class Scene:
         self.gpu_first_used_mb: dict[int, float] = {}
         """What was in use when the run began, by whomever."""
         self.cost: SelfCost | None = None
+        self.had_steps = False
         self.slow_steps: set[str] = set()
         """Steps of which `throughput_drop` has spoken."""
         self._predicted_end: float | None = None
 
-    def apply(self, event: e.Event) -> Step | None:
+    def apply(self, event: e.Event) -> Step | None:  # noqa: C901 - one case an event, nothing else
         """Take an event in; return the step that it ended."""
         now = event.time_unix_nano / NANOSECONDS
         match event:
@@ -225,6 +225,7 @@ class Scene:
         if len(self.running) >= MAX_STEPS:
             return
         key = event.span_id or f"{event.step_id}@{event.time_unix_nano}"
+        self.had_steps = True
         self.running[key] = Step(
             step_id=event.step_id,
             title=event.display_name or event.step_id,

@@ -67,7 +67,9 @@ def _finding(found: LoadedRun, name: str) -> PerformanceRecommendation | Anomaly
         typer.Exit: There is none, or several are meant; stderr names them.
     """
     record = found.record
-    every = {one.id: one for one in (*record.anomalies, *record.recommendations)}
+    every: dict[str, PerformanceRecommendation | Anomaly] = {}
+    every |= {one.id: one for one in record.anomalies}
+    every |= {one.id: one for one in record.recommendations}
     if name in every:
         return every[name]
     of_rule = [one for one in every.values() if one.trigger == name]
@@ -78,7 +80,7 @@ def _finding(found: LoadedRun, name: str) -> PerformanceRecommendation | Anomaly
     if not every:
         fail(f"run {record.run_id} has no recommendations and no anomalies")
     near = difflib.get_close_matches(name, every, n=3, cutoff=0.3) or list(every)[:3]
-    fail(f"run {record.run_id} has no finding {name!r}; there are {', '.join(near)}")
+    return fail(f"run {record.run_id} has no finding {name!r}; there are {', '.join(near)}")
 
 
 def recommend(

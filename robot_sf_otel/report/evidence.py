@@ -89,7 +89,9 @@ def add_evidence(
         series: What `series_of` returned.
     """
     page.line(
-        Text.assemble(status_text(finding.severity), f" {plain(finding.id)}: {plain(finding.message)}")
+        Text.assemble(
+            status_text(finding.severity), f" {plain(finding.id)}: {plain(finding.message)}"
+        )
     )
     page.bullet(Text(f"evidence: {plain(evidence_sentence(finding.evidence))}", "dim"))
     _add_chart(page, finding, series)
@@ -121,7 +123,10 @@ def _add_chart(
         page.line(text)
     seconds = points[-1][0] - points[0][0]
     said = f"{' ' * _AXIS}{len(points)} samples of {duration(seconds)}"
-    page.line(f"{said}; ━ the time of the finding" + ("; ─ the threshold" if line is not None else ""), "dim")
+    page.line(
+        f"{said}; ━ the time of the finding" + ("; ─ the threshold" if line is not None else ""),
+        "dim",
+    )
 
 
 def chart(

@@ -107,7 +107,7 @@ def fold_run(run_dir: Path) -> tuple[RunFold, list[str]]:
 
 
 def run_events(run_dir: Path) -> Iterator[Event]:
-    """Yield the events of all journals of a run in order of time; what cannot be read is left out."""
+    """Yield the events of all journals of a run in order of time, as far as they can be read."""
     paths = (RunPaths(run_dir).journal, *worker_journals(run_dir))
     yield from heapq.merge(*(JournalTail(path).events() for path in paths), key=_event_time)
 

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from robot_sf_otel.analysis.rules import cpu, disk, gpu, memory, overhead, progress
-from robot_sf_otel.analysis.rules.base import Rule
+from robot_sf_otel.analysis.rules import (
+    cpu,
+    disk,
+    gpu,
+    gpu_limits,
+    memory,
+    overhead,
+    pauses,
+    throughput,
+)
+
+if TYPE_CHECKING:
+    from robot_sf_otel.analysis.rules.base import Rule
 
 BUILT_IN: Final[tuple[type[Rule[Any]], ...]] = (
-    *progress.RULES,
+    *throughput.RULES,
+    *pauses.RULES,
     *cpu.RULES,
     *memory.RULES,
     *disk.RULES,
     *gpu.RULES,
+    *gpu_limits.RULES,
     *overhead.RULES,
 )

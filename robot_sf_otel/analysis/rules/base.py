@@ -222,6 +222,8 @@ class SustainedRule(Rule[T]):
         if self._said and frame.end < self._due:
             return ()  # the period that was said grows by itself
         step = scene.sole
+        if not scene.running and scene.had_steps:
+            return ()  # a moment between two steps, or the end: it will be one's or nobody's
         if step is not None and period.end - step.started < period.seconds / 2:
             step = None  # most of it was under other steps
         return self._note(step, period, scene)

@@ -91,16 +91,21 @@ class CpuSaturation(SustainedRule[CpuSaturationThresholds]):
             return Said(
                 message=f"{message}; tasks waited for a CPU {pressure:.0f} % of the time",
                 actions=(
-                    "Start fewer workers or threads than now: there are more that want to run "
-                    "than CPUs (OMP_NUM_THREADS, torch.set_num_threads, number of environments)",
+                    (
+                        "Start fewer workers or threads than now: there are more that want to run "
+                        "than CPUs (OMP_NUM_THREADS, torch.set_num_threads, number of environments)"
+                    ),
                 ),
                 more={"own_percent": round(own, 1), "cpu_pressure": round(pressure, 1)},
             )
         return Said(
             message=f"{message}: CPU time is what limits it",
             actions=(
-                "Profile the step, or move it to a machine with more CPUs; more workers on this "
-                "one will not make it faster",
+                (
+                    "Profile the step, or move it to a machine with more CPUs; "
+                    "more workers on this "
+                    "one will not make it faster"
+                ),
             ),
             more={"own_percent": round(own, 1), "usable_cpus": usable},
         )
@@ -162,8 +167,11 @@ class SingleCoreBound(SustainedRule[SingleCoreThresholds]):
     def say(self, means: tuple[float, ...], step: Step | None, scene: Scene) -> Said:
         cores, usable = means
         actions = [
-            f"The run may use {cpus(usable)} and used {cores:.1f}: raise the number of environment "
-            "workers, or run independent parts in processes of their own"
+            (
+                f"The run may use {cpus(usable)} and used {cores:.1f}: raise the "
+                "number of environment "
+                "workers, or run independent parts in processes of their own"
+            )
         ]
         more: dict[str, object] = {"usable_cpus": round(usable, 2)}
         faster = faster_run(step, scene)
@@ -189,8 +197,10 @@ def faster_run(step: Step | None, scene: Scene) -> tuple[str, dict[str, object]]
     more: dict[str, object] = {"faster_run": found.run_id, "faster_rate": round(found.rate, 3)}
     if not found.differing:
         return (
-            f"Run {found.run_id} had {times:.1f} × the rate with the same parameters: compare "
-            "what else ran on the machine, and the versions",
+            (
+                f"Run {found.run_id} had {times:.1f} × the rate with the same parameters: compare "
+                "what else ran on the machine, and the versions"
+            ),
             more,
         )
     shown = list(found.differing.items())[:4]
@@ -248,10 +258,15 @@ class CpuThrottled(SustainedRule[CpuThrottledThresholds]):
                 f"of its CPU quota{quota}"
             ),
             actions=(
-                f"Raise the container's CPU quota{quota} (docker --cpus, Kubernetes "
-                "resources.limits.cpu, cgroup cpu.max)",
-                f"Or lower the number of workers and threads{fewer}: more than the quota allows "
-                "only stop each other",
+                (
+                    f"Raise the container's CPU quota{quota} (docker --cpus, Kubernetes "
+                    "resources.limits.cpu, cgroup cpu.max)"
+                ),
+                (
+                    f"Or lower the number of workers and threads{fewer}: more "
+                    "than the quota allows "
+                    "only stop each other"
+                ),
             ),
             more={"usable_cpus": usable or None},
         )

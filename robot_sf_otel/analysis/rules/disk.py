@@ -137,8 +137,11 @@ class DiskSpaceLow(SustainedRule[DiskSpaceThresholds]):
         return Said(
             message=f"{of_step(step)} {amount(means[0])} were free on the artifact root's disk",
             actions=(
-                "Make room: `robot-sf-otel prune --keep 20` deletes old runs; old checkpoints and "
-                "data sets are usually larger",
+                (
+                    "Make room: `robot-sf-otel prune --keep 20` deletes old "
+                    "runs; old checkpoints and "
+                    "data sets are usually larger"
+                ),
                 "Or set ROBOT_SF_ARTIFACT_ROOT to a larger disk for the next run",
             ),
         )

@@ -101,8 +101,11 @@ class MemoryPressure(SustainedRule[MemoryPressureThresholds]):
             if own
             else f"The run itself holds {amount(rss)}: see what else fills the memory (`top -o "
             "%MEM`), files on tmpfs included",
-            f"Or give the run more than {amount(total)}: another machine, or a higher limit of its "
-            "container",
+            (
+                f"Or give the run more than {amount(total)}: another machine, or "
+                "a higher limit of its "
+                "container"
+            ),
         ]
         return Said(
             message=(
@@ -184,9 +187,7 @@ class MemoryGrowth(Rule[MemoryGrowthThresholds]):
         self._due = frame.end + self.limits.window_seconds / 8
         return self._judge(frame, scene, rss, available)
 
-    def _judge(
-        self, frame: Frame, scene: Scene, rss: float, available: float
-    ) -> Iterable[Finding]:
+    def _judge(self, frame: Frame, scene: Scene, rss: float, available: float) -> Iterable[Finding]:
         total, rise = total_mb(frame, scene), self._trend.rise()
         limits = self.limits
         if rise is None or not total or rise[0] < total * limits.growth_percent / 100:
@@ -218,9 +219,12 @@ class MemoryGrowth(Rule[MemoryGrowthThresholds]):
                     f"remaining {amount(available)} in {coarse_duration(left)}, before {until}"
                 ),
                 actions=(
-                    "Look for what is kept by every iteration: lists of results or frames, tensors "
-                    "with their graph (use .item() or .detach()), unclosed environments "
-                    "(`tracemalloc` shows where it is allocated)",
+                    (
+                        "Look for what is kept by every iteration: lists of "
+                        "results or frames, tensors "
+                        "with their graph (use .item() or .detach()), unclosed environments "
+                        "(`tracemalloc` shows where it is allocated)"
+                    ),
                     f"Save a checkpoint now: about {coarse_duration(left)} are left",
                 ),
                 evidence={
@@ -295,8 +299,11 @@ class SwapThrashing(SustainedRule[SwapThresholds]):
                 f"{amount(swap)} swapped out"
             ),
             actions=(
-                f"Make the run smaller than its {amount(rss)}: batch size, replay buffer, number "
-                "of environment workers",
+                (
+                    f"Make the run smaller than its {amount(rss)}: batch size, "
+                    "replay buffer, number "
+                    "of environment workers"
+                ),
                 "Or end what else fills the host's memory",
             ),
             more={"swap_used_mb": round(swap), "rss_mb": round(rss)},

@@ -21,9 +21,9 @@ class OverheadThresholds(Thresholds, frozen=True, kw_only=True):
     info_percent: Annotated[
         float, Meta(ge=0.01, le=100, description="CPU time of telemetry, in % of one CPU: info.")
     ] = 3.0
-    warning_percent: Annotated[
-        float, Meta(ge=0.01, le=100, description="The same: warning.")
-    ] = 10.0
+    warning_percent: Annotated[float, Meta(ge=0.01, le=100, description="The same: warning.")] = (
+        10.0
+    )
     seconds: Annotated[
         float, Meta(ge=1, le=86_400, description="Length of the run from which it is judged.")
     ] = 60.0
@@ -80,8 +80,10 @@ class TelemetryOverhead(Rule[OverheadThresholds]):
                     f"Telemetry takes {share:.1f} % of one CPU, at a sample every {interval:g} s"
                 ),
                 actions=(
-                    f"Raise the interval: ROBOT_SF_OTEL_INTERVAL={interval * 5:g}; GPU readings "
-                    "are switched off by ROBOT_SF_OTEL_GPU=off",
+                    (
+                        f"Raise the interval: ROBOT_SF_OTEL_INTERVAL={interval * 5:g}; GPU readings "
+                        "are switched off by ROBOT_SF_OTEL_GPU=off"
+                    ),
                     "Make very short steps (milliseconds) one step with `track` instead",
                 ),
                 evidence={
