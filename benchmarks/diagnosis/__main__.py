@@ -81,7 +81,7 @@ def run_case(case: Case, repetition: int, *, defaults: bool) -> Result:
             environ["LABORATORY_SLOW"] = "1"
         try:
             with (
-                limited(f"laboratory-{os.getpid()}", case.memory_mb, case.cpus) as joining,
+                limited(f"laboratory-{os.getpid()}", case.limits) as joining,
                 _hogs(2 * (os.cpu_count() or 1) if case.hogs else 0),
             ):
                 before = _cpu_seconds()

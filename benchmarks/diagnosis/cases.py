@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from benchmarks.diagnosis.groups import NONE, Limits
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
@@ -15,9 +17,8 @@ class Case:
     """Rules and anomalies that must be found; none: the program is healthy."""
     may: frozenset[str] = frozenset()
     """What follows from the condition as well, and is no false alarm."""
-    memory_mb: int | None = None
-    cpus: float | None = None
-    """Limits of a control group."""
+    limits: Limits = NONE
+    """Those of a control group."""
     hogs: bool = False
     """Whether other processes take all CPUs meanwhile."""
     before: int = 0
@@ -34,12 +35,24 @@ CONDITIONS: Final = (
         program="leak",
         expects=frozenset({"memory_growth"}),
         may=frozenset({"memory_pressure"}),
-        memory_mb=420,
+        limits=Limits(memory_mb=420),
         scale=0,
     ),
-    Case(program="near_the_limit", expects=frozenset({"memory_pressure"}), memory_mb=256, scale=4),
-    Case(program="throttled", expects=frozenset({"cpu_throttled"}), cpus=0.5, scale=6),
-    Case(program="disk_bound", expects=frozenset({"io_bound"}), scale=0),
+    Case(
+        program="near_the_limit",
+        expects=frozenset({"memory_pressure"}),
+        limits=Limits(memory_mb=256),
+        scale=4,
+    ),
+    Case(
+        program="throttled", expects=frozenset({"cpu_throttled"}), limits=Limits(cpus=0.2), scale=6
+    ),
+    Case(
+        program="disk_bound",
+        expects=frozenset({"io_bound"}),
+        limits=Limits(disk_mb_s=8),
+        scale=5,
+    ),
     Case(
         program="beside_a_hog",
         expects=frozenset({"noisy_neighbour"}),

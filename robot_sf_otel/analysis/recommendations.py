@@ -69,8 +69,8 @@ class Evaluator:
                 self._add_rule(kind, limits)
         self._detectors = [kind(frame_seconds / SPACING) for kind in DETECTORS]
         self._looking = [
-            *(rule for rule in self._rules if type(rule).on_frame is not Rule.on_frame),
-            *(one for one in self._detectors if type(one).on_frame is not Detector.on_frame),
+            *(rule for rule in self._rules if "on_frame" in _defined(rule)),
+            *(one for one in self._detectors if "on_frame" in _defined(one)),
         ]
 
     def _add_rule(self, kind: type[Rule[Any]], limits: object) -> None:
@@ -167,6 +167,12 @@ class Evaluator:
         self._times[key] = self._times.get(key, 0) + 1
         number = f":{self._times[key]}" if self._times[key] > 1 else ""
         return Anomaly(id=key + number, **common)
+
+
+def _defined(one: Rule[Any] | Detector) -> set[str]:
+    """Return what the classes of a rule define themselves, the common ones left out."""
+    common = (Rule, Detector, object)
+    return {name for kind in type(one).__mro__ if kind not in common for name in vars(kind)}
 
 
 def _readable(evidence: dict[str, Any], step: Step | None) -> dict[str, Any]:

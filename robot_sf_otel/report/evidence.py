@@ -152,8 +152,8 @@ def chart(
             cells[min(width - 1, int((now - start) / step))].append(value)
     columns = [fmean(cell) if cell else None for cell in cells]
     known = [value for value in columns if value is not None]
-    low = min([*known, *([] if threshold is None else [threshold])])
-    high = max([*known, *([] if threshold is None else [threshold])])
+    levels: list[float] = [*known] if threshold is None else [*known, threshold]
+    low, high = min(levels), max(levels)
     if low >= 0 and low < high / 2:
         low = 0.0
     if high <= low:

@@ -20,7 +20,7 @@ class IoBoundThresholds(Thresholds, frozen=True, kw_only=True):
 
     pressure_percent: Annotated[
         float, Meta(ge=1, le=100, description="I/O pressure (PSI), in %.")
-    ] = 40.0
+    ] = 25.0
     disk_mb_s: Annotated[
         float, Meta(ge=0.001, description="What the run itself reads and writes, in MiB/s.")
     ] = 1.0

@@ -81,8 +81,8 @@ class TelemetryOverhead(Rule[OverheadThresholds]):
                 ),
                 actions=(
                     (
-                        f"Raise the interval: ROBOT_SF_OTEL_INTERVAL={interval * 5:g}; GPU readings "
-                        "are switched off by ROBOT_SF_OTEL_GPU=off"
+                        f"Raise the interval: ROBOT_SF_OTEL_INTERVAL={interval * 5:g}; GPU "
+                        "readings are switched off by ROBOT_SF_OTEL_GPU=off"
                     ),
                     "Make very short steps (milliseconds) one step with `track` instead",
                 ),
