@@ -39,7 +39,7 @@ _row = attrgetter(*READINGS)
 
 @dataclass(slots=True)
 class Frame:
-    """The mean of each reading over a few seconds, None where no sample has it.
+    """The mean of each reading over a few seconds, None where most samples lack it.
 
     Units are those of `TelemetrySnapshot`; `start` and `end` are Unix seconds.
     """
@@ -97,19 +97,15 @@ class Framing:
     def add(self, sample: TelemetrySnapshot) -> Frame | None:
         """Take a sample in; return the frame that it completes. Times that go back are ignored."""
         now = sample.timestamp_ms / 1000
-        if self._start is None:
+        last = self._waiting[-1].timestamp_ms / 1000 if self._waiting else self._start
+        if last is None:
             self._begin(now)
-        elif now < self._due - self._seconds:
+        elif now < last:
             return None
-        elif not self._waiting and now - self._start > LONGEST_GAP:
+        elif now - last > LONGEST_GAP:
+            self._waiting.clear()
             self._begin(now)
             self.broken = True
-        elif self._waiting and now - self._waiting[-1].timestamp_ms / 1000 > LONGEST_GAP:
-            frame = self.close()
-            self._begin(now)
-            self.broken = True
-            self._waiting.append(sample)
-            return frame
         self._waiting.append(sample)
         return self.close() if now >= self._due else None
 
@@ -134,4 +130,5 @@ class Framing:
 
 def _mean(column: tuple[float | None, ...]) -> float | None:
     known = [value for value in column if value is not None]
-    return sum(known) / len(known) if known else None
+    # A reading that most samples lack is none: one sample would stand for all.
+    return sum(known) / len(known) if 2 * len(known) > len(column) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import inf
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -292,7 +293,7 @@ class Scene:
         """Learn what follows from a frame: how many CPUs the run may use, what GPUs there are."""
         cores, share = frame.cpu_cores_process, frame.cpu_percent_process
         if cores is not None and share is not None and 5 <= share < 99.9:  # noqa: PLR2004 - above it is capped, below it is rounded
-            usable = cores / share * 100
+            usable = min(cores / share * 100, self.cpu_count or inf)
             if self.usable_cpus is None or abs(usable / self.usable_cpus - 1) > 0.1:  # noqa: PLR2004 - affinity or quota changed
                 self.usable_cpus = round(usable, 2)
         for gpus in frame.gpus:

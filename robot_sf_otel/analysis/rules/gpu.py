@@ -68,7 +68,7 @@ class GpuUnused(SustainedRule[GpuUnusedThresholds]):
 
     def values(self, frame: Frame, scene: Scene) -> tuple[float, ...] | None:
         util = frame.gpu_util_percent
-        if util is None or util >= self.limits.util_percent:
+        if util is None or not frame.gpus or util >= self.limits.util_percent:
             return None
         held = scene.gpu_held_mb(frame)
         cpu = frame.cpu_percent_process or 0.0
