@@ -8,12 +8,26 @@ from robot_sf_otel.analysis.rule_settings import Evaluation, RulesError, RuleSet
 from robot_sf_otel.analysis.rules import BUILT_IN
 from robot_sf_otel.analysis.rules.cpu import CpuSaturationThresholds
 
-SPECIFIED = (
-    "throughput_drop cpu_saturation single_core_bound cpu_throttled noisy_neighbour "
-    "memory_pressure memory_growth swap_thrashing io_bound gpu_unused gpu_starved "
-    "gpu_memory_pressure gpu_throttled step_slower_than_history stalled disk_space_low "
-    "telemetry_overhead baseline_missing"
-).split()
+
+    "throughput_drop",
+    "cpu_saturation",
+    "single_core_bound",
+    "cpu_throttled",
+    "noisy_neighbour",
+    "memory_pressure",
+    "memory_growth",
+    "swap_thrashing",
+    "io_bound",
+    "gpu_unused",
+    "gpu_starved",
+    "gpu_memory_pressure",
+    "gpu_throttled",
+    "step_slower_than_history",
+    "stalled",
+    "disk_space_low",
+    "telemetry_overhead",
+    "baseline_missing",
+]
 
 
 def test_the_rules_are_those_of_the_specification() -> None:
