@@ -39,7 +39,11 @@ def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
             ("other", "pathlib:Path"),
         )
     )
-    monkeypatch.setattr(rules_of_others, "entry_points", lambda group: points.select(group=group))
+
+    def select(*, group: str) -> EntryPoints:
+        return points.select(group=group)
+
+    monkeypatch.setattr(rules_of_others, "entry_points", select)
 
 
 def test_a_rule_of_others_is_added_and_what_is_none_is_named() -> None:
