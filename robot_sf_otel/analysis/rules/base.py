@@ -108,7 +108,10 @@ class Period:
     held: float
     samples: int
     sums: list[float]
+    needed: float
     gap: float = 0.0
+    due: float = 0.0
+    """When it is looked at again after it was said, Unix seconds."""
 
     def means(self) -> tuple[float, ...]:
         """Return the mean of each value, weighted by time."""
@@ -143,7 +146,9 @@ class Lasting:
                     self.period = None
             return None
         if period is None:
-            self.period = period = Period(frame.start, frame.start, 0.0, 0, [0.0] * len(values))
+            self.period = period = Period(
+                frame.start, frame.start, 0.0, 0, [0.0] * len(values), self.seconds
+            )
         period.gap = 0.0
         period.end = frame.end
         period.held += seconds
@@ -175,11 +180,11 @@ class SustainedRule(Rule[T]):
 
     def __init__(self, limits: T) -> None:
         super().__init__(limits)
-        self._lasting = Lasting(self.lasts())
+        self._own = Lasting(self.lasts())
+        """Of the only step that runs, or of all that run at once."""
+        self._overall = Lasting(self.lasts())
         self._known: dict[str | None, _Known] = {}
         self._of: Step | None = None
-        self._said = False
-        self._due = 0.0
 
     @abstractmethod
     def lasts(self) -> float:
@@ -204,44 +209,47 @@ class SustainedRule(Rule[T]):
 
     def on_break(self) -> None:
         """Begin anew."""
-        self._lasting.period = None
-        self._said = False
+        self._own.period = self._overall.period = None
 
     def on_frame(self, frame: Frame, scene: Scene) -> Iterable[Finding]:
         """Take a frame in; return a finding the first time, and when it got worse."""
         values = self.values(frame, scene)
-        lasting = self._lasting
-        if values is None and lasting.period is None:
+        if scene.sole is not self._of:
+            self._of, self._own.period = scene.sole, None
+        if values is None and self._own.period is None and self._overall.period is None:
             return ()
-        if self._said and scene.sole is not self._of:
-            self.on_break()  # of the next step it is to be said anew
-        period = lasting.add(frame, values)
-        if period is None:
-            self._said = self._said and lasting.period is not None
+        own = self._own.add(frame, values)
+        between = not scene.running and scene.had_steps  # a moment between two steps, or the end
+        if own is not None and not between:
+            self._overall.period = None  # it is said of this step
+            return self._note(scene.sole, own, scene)
+        overall = self._overall.add(frame, values)
+        # Steps that are each too short for it: of the run, when it has lasted twice as long.
+        if between or overall is None or overall.seconds < 2 * overall.needed:
             return ()
-        if self._said and frame.end < self._due:
-            return ()  # the period that was said grows by itself
-        step = scene.sole
-        if not scene.running and scene.had_steps:
-            return ()  # a moment between two steps, or the end: it will be one's or nobody's
-        if step is not None and period.end - step.started < period.seconds / 2:
-            step = None  # most of it was under other steps
-        return self._note(step, period, scene)
+        if self._covered(overall):
+            return ()
+        return self._note(None, overall, scene)
+
+    def _covered(self, period: Period) -> bool:
+        """Return whether something was said of a time within the period."""
+        return any(
+            known.period is not period and known.period.end > period.start
+            for known in self._known.values()
+        )
 
     def _note(self, step: Step | None, period: Period, scene: Scene) -> Iterable[Finding]:
+        if period.end < period.due:
+            return ()  # a period that was said grows by itself
+        period.due = period.end + period.needed / 2
         key = step.step_id if step is not None else None
         known = self._known.get(key)
         severity = self.severity(period.means(), scene)
-        self._said, self._of = True, scene.sole
-        self._due = period.end + self._lasting.seconds / 2
         if known is not None and RANK[severity] <= RANK[known.severity]:
             if period is known.period or period.seconds > known.period.seconds:
                 known.period, known.stale = period, True
             return ()
-        if known is None and (
-            len(self._known) >= MAX_STEPS
-            or any(other.period is period for other in self._known.values())
-        ):
+        if known is None and len(self._known) >= MAX_STEPS:
             return ()
         known = _Known(step, period, severity)
         self._known[key] = known
