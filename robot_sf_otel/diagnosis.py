@@ -77,6 +77,7 @@ class LiveDiagnosis:
         self._load_history(self._run.name)
         with self._lock:
             self._evaluator = evaluator
+            self._compare(evaluator)
 
     def _settings(self) -> RuleSettings:
         from robot_sf_otel.analysis.rules_of_others import read_settings
@@ -89,10 +90,18 @@ class LiveDiagnosis:
             return read_settings(None, guard.warn)
 
     def _load_history(self, pipeline: str) -> None:
+        self._compared = pipeline
         self._earlier = earlier_runs(
             [self._config.artifact_root], pipeline, without=self._run.run_id
         )
-        self._compared = pipeline
+
+    def _reload(self, pipeline: str) -> None:
+        """Take the history of the pipeline that gave a `robot-sf-otel run` its name."""
+        with guard.shielded("diagnosis"), self._billed():
+            self._load_history(pipeline)
+            with self._lock:
+                if self._evaluator is not None:
+                    self._compare(self._evaluator)
 
     def keep_up(self, cost: SelfCost) -> None:
         """Evaluate what came since the last time. Monitor thread only."""
@@ -133,15 +142,21 @@ class LiveDiagnosis:
 
     def _learn(self, event: e.Event, evaluator: Evaluator) -> None:
         """Keep up with what says which earlier runs are comparable: pipeline, scenario, host."""
+        self._facts.apply(event)
+        self._compare(evaluator)
+        if isinstance(event, e.PlanChanged) and event.pipeline not in {None, self._compared}:
+            threading.Thread(
+                target=self._reload,
+                args=(event.pipeline,),
+                name="robot-sf-otel-rules",
+                daemon=True,
+            ).start()
+
+    def _compare(self, evaluator: Evaluator) -> None:
         from robot_sf_otel.analysis.past import Past
 
-        self._facts.apply(event)
-        if self._facts.started is None:
-            return
-        current = self._facts.record()
-        if current.pipeline != self._compared:  # a pipeline gave a `robot-sf-otel run` its name
-            self._load_history(current.pipeline)
-        evaluator.scene.past = Past(self._earlier, current)
+        if self._facts.started is not None:
+            evaluator.scene.past = Past(self._earlier, self._facts.record())
 
     def _report(self, found: Sequence[Found], *, live: bool) -> None:
         for one in found:

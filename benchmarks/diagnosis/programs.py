@@ -239,10 +239,10 @@ def warm_up() -> None:
 
 @program
 def evaluation_phases() -> None:
-    with step("train", total=90, unit="batches", baseline_rate=10):
+    with step("train", total=150, unit="batches", baseline_rate=9):
         for _ in range(3):
-            units(30, 0.1)
-            burn(2.5)
+            units(50, 0.1)
+            burn(1.5)
 
 
 @program

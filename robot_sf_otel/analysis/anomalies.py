@@ -69,11 +69,6 @@ class Detector:
         del step, scene
         return ()
 
-    def on_end(self, scene: Scene) -> Iterable[Finding]:
-        """Nothing is replaced: an anomaly is said when it is over."""
-        del scene
-        return ()
-
 
 class Stall(Detector):
     """Progress of a step with a total stood still while nothing was computed, then went on."""

@@ -6,7 +6,7 @@ numbers for each rule and step, and never looks back; `evaluate` returns what is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from robot_sf_otel.analysis.anomalies import DETECTORS, Detector
@@ -60,6 +60,8 @@ class Evaluator:
         self._detectors: list[Detector] = []
         self._looking: list[Rule[Any] | Detector] = []
         """Those that look at frames: most of the time goes there."""
+        self._ending: list[Rule[Any] | Detector] = []
+        """Those that look at steps that end: there may be thousands."""
         self._found: list[Found] = []
         self._times: dict[str, int] = {}
         if not chosen.evaluation.enabled:
@@ -68,10 +70,9 @@ class Evaluator:
             if limits.enabled:
                 self._add_rule(kind, limits)
         self._detectors = [kind(frame_seconds / SPACING) for kind in DETECTORS]
-        self._looking = [
-            *(rule for rule in self._rules if "on_frame" in _defined(rule)),
-            *(one for one in self._detectors if "on_frame" in _defined(one)),
-        ]
+        every: list[Rule[Any] | Detector] = [*self._rules, *self._detectors]
+        self._looking = [one for one in every if "on_frame" in _defined(one)]
+        self._ending = [one for one in every if "on_step_end" in _defined(one)]
 
     def _add_rule(self, kind: type[Rule[Any]], limits: object) -> None:
         try:
@@ -93,7 +94,7 @@ class Evaluator:
             self._close_frame()  # a frame belongs to one set of running steps
         step = self.scene.apply(event)
         if step is not None:
-            self._ask(lambda one: one.on_step_end(step, self.scene))
+            self._ask(self._ending, lambda one: one.on_step_end(step, self.scene))
 
     def cost(self, cost: SelfCost) -> None:
         """Take in what telemetry has cost so far."""
@@ -107,7 +108,7 @@ class Evaluator:
     def finish(self) -> list[Found]:
         """Return what is new at the end of the run, and earlier findings that lasted longer."""
         self._close_frame()
-        self._ask(lambda one: one.on_end(self.scene))
+        self._ask(self._rules, lambda one: one.on_end(self.scene))
         return self.evaluate()
 
     def _close_frame(self) -> None:
@@ -130,9 +131,12 @@ class Evaluator:
             except Exception as error:  # noqa: BLE001 - a rule fails alone
                 self._drop(one, error)
 
-    def _ask(self, question: Callable[[Any], Iterable[Finding]]) -> None:
-        every: list[Rule[Any] | Detector] = [*self._rules, *self._detectors]
-        for one in every:
+    def _ask(
+        self,
+        whom: Sequence[Rule[Any] | Detector],
+        question: Callable[[Any], Iterable[Finding]],
+    ) -> None:
+        for one in whom:
             try:
                 for finding in question(one):
                     self._found.append(self._record(one, finding))
@@ -144,6 +148,7 @@ class Evaluator:
         self._rules = [rule for rule in self._rules if rule is not one]
         self._detectors = [rule for rule in self._detectors if rule is not one]
         self._looking = [rule for rule in self._looking if rule is not one]
+        self._ending = [rule for rule in self._ending if rule is not one]
         self._on_fault(f"rule {one.id}", error)
 
     def _record(self, one: Rule[Any] | Detector, finding: Finding) -> Found:
