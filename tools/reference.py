@@ -108,7 +108,7 @@ def telemetry() -> str:
         and not name.startswith("_")
         and isinstance(value, str)
         and "." in value
-        and name not in _OUTCOMES
+        and name not in {*_OUTCOMES, *_SPAN_EVENTS}
     ]
     return "\n".join(
         [
@@ -155,6 +155,12 @@ def telemetry() -> str:
             f"| `{semconv.RUN_DURATION}` | histogram | `s` | Duration, by pipeline and result. |",
             f"| `{semconv.RUN_ERRORS}` | counter | `{{error}}` | Failures, by pipeline and type. |",
             "",
+            "## Span events",
+            "",
+            f"`{semconv.RECOMMENDATION}` and `{semconv.ANOMALY}`, on the span of the step or run that "
+            f"they are of, with\n`{semconv.FINDING_ID}`, `{semconv.FINDING_SEVERITY}` and "
+            f"`{semconv.FINDING_MESSAGE}`. [What they mean](recommendations.md).",
+            "",
             "## Attributes",
             "",
             "Of spans, of the resource and of metric points.",
@@ -168,6 +174,7 @@ def telemetry() -> str:
 
 
 _OUTCOMES = ("RUN_DURATION", "RUN_ERRORS")
+_SPAN_EVENTS = ("RECOMMENDATION", "ANOMALY")
 _BILL = (
     "`usage` of each of `steps[]` in the manifest: counters at the step's end less those at its "
     "start."
