@@ -157,9 +157,7 @@ def telemetry() -> str:
             "",
             "## Span events",
             "",
-            f"`{semconv.RECOMMENDATION}` and `{semconv.ANOMALY}`, on the span of the step or run that "
-            f"they are of, with\n`{semconv.FINDING_ID}`, `{semconv.FINDING_SEVERITY}` and "
-            f"`{semconv.FINDING_MESSAGE}`. [What they mean](recommendations.md).",
+            _FINDINGS,
             "",
             "## Attributes",
             "",
@@ -173,6 +171,11 @@ def telemetry() -> str:
     )
 
 
+_FINDINGS = (
+    f"`{semconv.RECOMMENDATION}` and `{semconv.ANOMALY}`, on the span of the step or run that they "
+    f"are of, with\n`{semconv.FINDING_ID}`, `{semconv.FINDING_SEVERITY}` and "
+    f"`{semconv.FINDING_MESSAGE}`. [What they mean](recommendations.md)."
+)
 _OUTCOMES = ("RUN_DURATION", "RUN_ERRORS")
 _SPAN_EVENTS = ("RECOMMENDATION", "ANOMALY")
 _BILL = (

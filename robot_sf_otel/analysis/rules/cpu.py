@@ -25,13 +25,9 @@ class CpuSaturationThresholds(Thresholds, frozen=True, kw_only=True):
     own_share: Annotated[
         float, Meta(ge=0, le=1, description="Part of that which the run itself must cause.")
     ] = 0.5
-    oversubscribed_percent: Annotated[
-        float, Meta(ge=1, le=100, description="CPU pressure from which it is a warning, in %.")
+    waiting_percent: Annotated[
+        float, Meta(ge=1, le=100, description="CPU pressure from which fewer workers are advised.")
     ] = 60.0
-    alone_share: Annotated[
-        float,
-        Meta(ge=0, le=1, description="Part of the load that must be the run's for a warning."),
-    ] = 0.9
     seconds: Annotated[float, Meta(ge=1, le=86_400, description="How long it must last.")] = 30.0
 
 
@@ -43,17 +39,17 @@ class CpuSaturation(SustainedRule[CpuSaturationThresholds]):
     metric, unit = "cpu_percent", "%"
     fires = (
         "The CPUs that the run may use are at least {busy_percent} % busy for {seconds} s, at "
-        "least {own_share} of that by the run. Info; warning where the run alone "
-        "({alone_share} of the load) keeps tasks waiting {oversubscribed_percent} % of the time."
+        "least {own_share} of that by the run. Info. From {waiting_percent} % of CPU pressure on "
+        "it advises fewer workers instead of more CPUs."
     )
     reason = (
-        "More workers will not help, and what else runs here slows the run. Full use alone is no "
-        "fault, therefore info; more threads than CPUs cost switches and locks, therefore warning."
+        "More workers will not help, and what else runs here slows the run. Full use is what a "
+        "machine is for, and one task more than there are CPUs looks like ten: info, not a warning."
     )
     source = f"{_USE}; Linux, Documentation/accounting/psi.rst"
     blind = (
         "Whether the work is useful: busy waiting looks the same. On a part of the host's CPUs "
-        "only the run's own load is known. Without PSI it is never a warning."
+        "only the run's own load is known."
     )
     thresholds = CpuSaturationThresholds
 
@@ -75,9 +71,7 @@ class CpuSaturation(SustainedRule[CpuSaturationThresholds]):
         return busy, own, pressure
 
     def severity(self, means: tuple[float, ...], scene: Scene) -> Severity:
-        busy, own, pressure = means
-        alone = scene.sees_all_cpus and own >= busy * self.limits.alone_share
-        return "warning" if alone and pressure >= self.limits.oversubscribed_percent else "info"
+        return "info"
 
     def say(self, means: tuple[float, ...], step: Step | None, scene: Scene) -> Said:
         busy, own, pressure = means
@@ -85,29 +79,27 @@ class CpuSaturation(SustainedRule[CpuSaturationThresholds]):
         many = "the CPUs" if usable is None else f"the {cpus(usable)}"
         message = (
             f"{of_step(step)} {many} that the run may use were {busy:.0f} % busy, "
-            f"{own:.0f} % with the run"
+            f"{own:.0f} % with the run: CPU time is what limits it"
         )
-        if self.severity(means, scene) == "warning":
-            return Said(
-                message=f"{message}; tasks waited for a CPU {pressure:.0f} % of the time",
-                actions=(
-                    (
-                        "Start fewer workers or threads than now: there are more that want to run "
-                        "than CPUs (OMP_NUM_THREADS, torch.set_num_threads, number of environments)"
-                    ),
-                ),
-                more={"own_percent": round(own, 1), "cpu_pressure": round(pressure, 1)},
+        if pressure >= self.limits.waiting_percent:
+            action = (
+                f"Tasks waited for a CPU {pressure:.0f} % of the time: if there are more workers "
+                "or threads than CPUs, start fewer (OMP_NUM_THREADS, torch.set_num_threads, "
+                "number of environments)"
+            )
+        else:
+            action = (
+                "Profile the step, or move it to a machine with more CPUs; more workers on this "
+                "one will not make it faster"
             )
         return Said(
-            message=f"{message}: CPU time is what limits it",
-            actions=(
-                (
-                    "Profile the step, or move it to a machine with more CPUs; "
-                    "more workers on this "
-                    "one will not make it faster"
-                ),
-            ),
-            more={"own_percent": round(own, 1), "usable_cpus": usable},
+            message=message,
+            actions=(action,),
+            more={
+                "own_percent": round(own, 1),
+                "usable_cpus": usable,
+                "cpu_pressure": round(pressure, 1),
+            },
         )
 
 
@@ -161,7 +153,6 @@ class SingleCoreBound(SustainedRule[SingleCoreThresholds]):
         return None if busy is None or busy >= 90 else (cores, usable)  # noqa: PLR2004 - none is free
 
     def severity(self, means: tuple[float, ...], scene: Scene) -> Severity:
-        del means, scene
         return "info"
 
     def say(self, means: tuple[float, ...], step: Step | None, scene: Scene) -> Said:

@@ -53,7 +53,7 @@ CONDITIONS: Final = (
     ),
     Condition(
         "cpu_saturation",
-        "warning",
+        "info",
         30,
         {**FULL, "cpu_pressure": 80.0},
         {"cpu_percent_process": 40.0, "cpu_cores_process": 6.4, "cpu_percent_system": 89.0},
@@ -246,12 +246,17 @@ def test_saturation_of_a_part_of_the_host_is_told_by_the_runs_own_load() -> None
     assert found["cpu_saturation:train"].evidence["value"] == pytest.approx(98.0)
 
 
-def test_a_quota_that_stops_the_run_is_no_oversubscription() -> None:
+@pytest.mark.parametrize(
+    ("pressure", "throttled", "action"),
+    [(20.0, None, "Profile"), (99.0, None, "Tasks waited"), (99.0, 99.0, "Profile")],
+)
+def test_fewer_workers_are_advised_where_tasks_wait_for_each_other_and_for_no_quota(
+    pressure: float, throttled: float | None, action: str
+) -> None:
     told = Told().starts()
+    waiting = {**FULL, "cpu_pressure": pressure, "cpu_throttled_percent": throttled}
 
-    found = told.goes_on(
-        90, lambda _: {**FULL, "cpu_pressure": 99.0, "cpu_throttled_percent": 99.0}
-    ).found()
+    found = told.goes_on(90, always(waiting)).found()["cpu_saturation:train"]
 
-    assert found["cpu_saturation:train"].severity == "info"
-    assert found["cpu_throttled:train"].severity == "warning"
+    assert isinstance(found, PerformanceRecommendation)
+    assert found.suggested_actions[0].startswith(action)
