@@ -274,7 +274,7 @@ class NoisyNeighbourThresholds(Thresholds, frozen=True, kw_only=True):
     ] = 25.0
     own_cores: Annotated[
         float, Meta(ge=0, description="CPUs that the run must want, by what it gets.")
-    ] = 0.1
+    ] = 0.05
     seconds: Annotated[float, Meta(ge=1, le=86_400, description="How long it must last.")] = 60.0
 
 
