@@ -74,7 +74,7 @@ def run_case(case: Case, repetition: int, *, defaults: bool) -> Result:
             environ |= {"ROBOT_SF_OTEL_RULES": str(RULES), "ROBOT_SF_OTEL_INTERVAL": INTERVAL}
         command = [sys.executable, "-m", "benchmarks.diagnosis.programs", case.program]
         if defaults:
-            command.append(str(case.scale))
+            environ["LABORATORY_SCALE"] = str(case.scale)
         for _ in range(case.before):
             subprocess.run(command, env=environ, check=True)
         if case.before:

@@ -1,7 +1,7 @@
-"""The programs: `python -m benchmarks.diagnosis.programs NAME [SCALE]` runs one as a real run.
+"""The programs: `python -m benchmarks.diagnosis.programs NAME` runs one as a real run.
 
-Each is a pipeline as people write them, and nothing in it knows what is to be found. SCALE makes
-all of its times longer.
+Each is a pipeline as people write them, and nothing in it knows what is to be found.
+`LABORATORY_SCALE` makes all of its times longer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Final
 from robot_sf_otel import configure, current_step, pipeline, step
 
 MIB: Final = 2**20
-SCALE: Final = float(sys.argv[2]) if len(sys.argv) > 2 else 1.0  # noqa: PLR2004 - given
+SCALE: Final = float(os.environ.get("LABORATORY_SCALE", "1"))
 CPUS: Final = len(os.sched_getaffinity(0))
 PROGRAMS: Final[dict[str, Callable[[], None]]] = {}
 

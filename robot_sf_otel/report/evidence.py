@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
+from robot_sf_otel.analysis.recommendations import PAGE
 from robot_sf_otel.manifest.facts import evidence_sentence
 from robot_sf_otel.manifest.fields import TELEMETRY
 from robot_sf_otel.manifest.formats import duration, number
@@ -17,7 +18,6 @@ from robot_sf_otel.report.page import Page, plain, status_text
 if TYPE_CHECKING:
     from robot_sf_otel.manifest.schema import Anomaly, PerformanceRecommendation, TelemetrySnapshot
 
-PAGE: Final = "docs/reference/recommendations.md"
 _ROWS: Final = 10
 _WIDEST: Final = 100
 _AXIS: Final = 12
