@@ -91,10 +91,11 @@ def run_case(case: Case, repetition: int, *, defaults: bool) -> Result:
             return Result(
                 case=case, repetition=repetition, found={}, others=0.0, skipped=str(error)
             )
+        busy = f"other processes took {others:.0%} of the CPUs" if others > case.others else None
         record = load_run(next(newest_first([folder]))).record
         found: dict[str, str] = {one.trigger: one.severity for one in record.anomalies}
         found |= {one.trigger: one.severity for one in record.recommendations}
-        return Result(case=case, repetition=repetition, found=found, others=others)
+        return Result(case=case, repetition=repetition, found=found, others=others, skipped=busy)
 
 
 @contextmanager
@@ -147,7 +148,7 @@ def table(results: Sequence[Result]) -> str:
         case = runs[0].case
         ran = [run for run in runs if run.skipped is None]
         if not ran:
-            lines.append(f"{program:24} not run: {runs[0].skipped}")
+            lines.append(f"{program:24} not true here: {runs[0].skipped}")
             continue
         hits = sum(not run.missed for run in ran)
         false = sum(bool(run.false_alarms) for run in ran)
@@ -178,7 +179,7 @@ def verdict(results: Sequence[Result]) -> tuple[str, bool]:
             f"({len({result.case.program for result in healthy})} programs)"
         ),
         f"warnings beside the condition: {len(beside)} of {len(conditions)} runs",
-        f"not run: {len(results) - len(ran)}",
+        f"not run, or not true on this machine now: {len(results) - len(ran)}",
         (
             f"CPU that other processes took, mean of the runs: "
             f"{100 * sum(result.others for result in ran) / max(1, len(ran)):.0f} %"
