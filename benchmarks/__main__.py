@@ -15,6 +15,7 @@ import msgspec
 
 from benchmarks import (
     demo_cost,
+    history_cost,
     import_cost,
     machine,
     overhead,
@@ -23,6 +24,7 @@ from benchmarks import (
     rules_cost,
     run_cost,
     sample_cost,
+    status_cost,
     step_cost,
 )
 from benchmarks.interpreters import undisturbed
@@ -53,6 +55,8 @@ MEASURES: Final[Mapping[str, Callable[[Task, Path], list[Row]]]] = {
     "rules": lambda task, _here: rules_cost.measure(task.counts),
     "disk": lambda task, here: record_size.measure_disk(task.counts, here),
     "memory": lambda task, here: record_size.measure_memory(task.counts, here),
+    "list": lambda task, here: history_cost.measure(task.counts, here),
+    "status": lambda task, here: status_cost.measure(task.counts, here),
     "overhead": lambda task, here: overhead.measure(task.counts, here),
     "demo": lambda _task, here: demo_cost.measure(here),
 }

@@ -26,6 +26,14 @@ OVERHEAD_PERCENT: Final = 1.0
 """What telemetry adds to a training pipeline at the default interval, in per cent."""
 TELEMETRY_MB: Final = 60.0
 """Megabytes of telemetry.jsonl of a run of 24 h, sampled every second, without a GPU."""
+LIST: Final = 0.5
+"""`robot-sf-otel list` over 10,000 runs with any filter, the whole process."""
+LIST_FIRST: Final = 5.0
+"""The same where the index was deleted."""
+STATUS: Final = 0.5
+"""`robot-sf-otel status` of a run with 86,400 samples, the whole process."""
+STATUS_MB: Final = 150.0
+"""Megabytes of memory that it takes at its peak."""
 
 NOT_LOADED: Final = (
     "opentelemetry.sdk",

@@ -106,6 +106,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
         forks: Pairs of processes that train with telemetry and without.
         training_seconds: How long each pair trains.
         syncs: Plain synced writes that say how fast a disk is.
+        listed_runs: Runs of an artifact root that are listed.
+        day_samples: Samples of a run that is looked at.
     """
 
     steps: int = 400
@@ -119,6 +121,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     forks: int = 20
     training_seconds: float = 2.4
     syncs: int = 200
+    listed_runs: int = 10_000
+    day_samples: int = 86_400
 
 
 QUICK = Counts(

@@ -51,6 +51,7 @@ def configure(
     *,
     artifact_root: str | Path | None = None,
     run_name: str | None = None,
+    resume: str | Path | None = None,
     interval: float | None = None,
     gpu: str | None = None,
     console: str | None = None,
@@ -70,6 +71,8 @@ def configure(
     Args:
         artifact_root: Folder that holds `run-tracker/`; `output` by default.
         run_name: Directory name of the run instead of a generated one.
+        resume: A run that was stopped: id, unique prefix, path or `latest`. The next run goes on
+            with it; where that is not possible it warns, and a new run is started.
         interval: Seconds between telemetry samples, at least 0.1; 1.0 by default.
         gpu: `auto` reads the NVIDIA GPUs that the run may use, `off` reads none.
         console: Progress on stderr: `auto`, `lines` or `off`.
@@ -84,6 +87,7 @@ def configure(
     arguments = Arguments(
         artifact_root=artifact_root,
         run_name=run_name,
+        resume=resume,
         interval=interval,
         gpu=gpu,
         console=console,
@@ -125,6 +129,7 @@ def _configure(
         redact=redact,
         console=_console(config),
         process=_process_name(),
+        resume=config.resume,
     )
     observer = _observe(runtime, config, obtained, redact)
     _installed.config = config
@@ -228,13 +233,15 @@ def _readings() -> Points:
 def _join(runtime: Runtime, run_dir: Path, traceparent: str | None) -> None:
     from robot_sf_otel.instrument.opening import join_run
 
-    joined = runtime.recorder.join_run(run_dir)
+    joined = runtime.recorder.join_run(run_dir, runtime.clock.time_ns())
     if joined is None:
         guard.warn(f"{env.RUN_DIR}={str(run_dir)!r} holds no run; a new one is started instead")
-    elif joined.closed:
-        runtime.linked_run_id = joined.started.run_id
+        return
+    recorder, state = joined
+    if state.closed:
+        runtime.linked_run_id = state.started.run_id
     else:
-        join_run(runtime, joined, traceparent)
+        join_run(runtime, recorder, state, traceparent)
         runtime.console.run_joined()
 
 

@@ -31,6 +31,7 @@ class Config:
     artifact_root: Path
     run_dir: Path | None = None
     run_name: str | None = None
+    resume: str | None = None
     interval: float = 1.0
     gpu: GpuMode = "auto"
     console: ConsoleMode = "auto"
@@ -46,6 +47,7 @@ class Arguments:
 
     artifact_root: str | Path | None = None
     run_name: str | None = None
+    resume: str | Path | None = None
     interval: float | None = None
     gpu: str | None = None
     console: str | None = None
@@ -167,6 +169,7 @@ def resolve(arguments: Arguments, environ: Mapping[str, str], warn: Warn) -> Con
         artifact_root=root or _absolute("output"),
         run_dir=Path(run_dir).absolute() if run_dir else None,
         run_name=pick(given.run_name, "run_name", env.RUN_NAME, str, "") or None,
+        resume=str(given.resume) if given.resume else None,
         interval=pick(given.interval, "interval", env.INTERVAL, _interval, 1.0),
         gpu=pick(given.gpu, "gpu", env.GPU, _gpu_mode, "auto"),
         console=pick(given.console, "console", env.CONSOLE, _console_mode, "auto"),

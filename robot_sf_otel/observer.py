@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from robot_sf_otel import guard
 from robot_sf_otel.diagnosis import LiveDiagnosis
+from robot_sf_otel.forecast import Forecast, JoinedForecast
 from robot_sf_otel.instrument import child_process, context
 from robot_sf_otel.instrument.outcome import Outcome
 from robot_sf_otel.manifest.events import TelemetryFault
@@ -82,6 +83,7 @@ class RunObserver:
         self._faults_due = 0.0
         self.outcomes: RunOutcomes | None = None
         self._facts_threads: dict[str, threading.Thread] = {}
+        self._forecasts: dict[str, Forecast | JoinedForecast] = {}
         self._starting = threading.Lock()
         self._monitor = self._new_monitor()
         self._termination = Termination(self._wake, _note_interruption)
@@ -98,6 +100,7 @@ class RunObserver:
         """Take the first sample of a run and watch it from now on."""
         self._samples[run.run_id] = 0
         self._diagnoses[run.run_id] = LiveDiagnosis(run, self._config, self._billed)
+        self._forecasts[run.run_id] = Forecast(run, self._config.artifact_root)
         self._spent_before[run.run_id] = self._spent()
         self._pipelines[run.name] = None
         with guard.shielded("monitor start"), self._starting:
@@ -137,6 +140,7 @@ class RunObserver:
         with guard.shielded("watchdog"):
             self._watchdog.run_closed(run.run_dir)
         self._samples.pop(run.run_id, None)
+        self._forecasts.pop(run.run_id, None)
         self._spent_before.pop(run.run_id, None)
         if self.outcomes is not None:
             with guard.shielded("instruments"):
@@ -154,6 +158,17 @@ class RunObserver:
             if not context.process.live_runs:
                 self.stop()
 
+    def eta_seconds(self, run: LiveRun) -> float | None:
+        """Return the seconds to the end of a run as of a step's start or end, None if unknown."""
+        with guard.shielded("ETA"):
+            return self._forecast(run).at_boundary()
+        return None
+
+    def _forecast(self, run: LiveRun) -> Forecast | JoinedForecast:
+        if run.run_id not in self._forecasts:  # of another process
+            self._forecasts[run.run_id] = JoinedForecast(run)
+        return self._forecasts[run.run_id]
+
     def step_began(self) -> None:
         """Start the thread in a child process, whose progress has to be written."""
         if not self._monitor.running:
@@ -162,7 +177,7 @@ class RunObserver:
 
     def cost(self, run: LiveRun) -> SelfCost:
         """Return what the monitor and the capture cost so far."""
-        elapsed = run.elapsed()
+        elapsed = run.elapsed_here()
         cpu_now, missed_now = self._spent()
         cpu_before, missed_before = self._spent_before.get(run.run_id, (0.0, 0))
         cpu = max(0.0, cpu_now - cpu_before) + run.capture_cpu_seconds
@@ -211,6 +226,7 @@ class RunObserver:
             self._termination.restore()
         self._samples.clear()
         self._diagnoses.clear()
+        self._forecasts.clear()
         self._facts_threads.clear()
         self._starting = threading.Lock()
         self._monitor = self._new_monitor()
@@ -240,8 +256,15 @@ class RunObserver:
         self._sensors.close()
 
     def _gather(self, run: LiveRun) -> None:
+        with guard.shielded("history"), self._billed():
+            self._learn(run)
         with guard.shielded("facts"), self._billed():
             run.add_facts(self._facts())
+
+    def _learn(self, run: LiveRun) -> None:
+        forecast = self._forecasts.get(run.run_id)
+        if isinstance(forecast, Forecast):
+            forecast.learn(run.name)
 
     @contextmanager
     def _billed(self) -> Generator[None]:
@@ -282,17 +305,20 @@ class RunObserver:
     def _keep_up(self) -> None:
         """Write what may wait, at most for 1 % of the time, and draw what is seen."""
         for run in list(context.process.live_runs):
-            if not run.owner:
+            eta = None
+            with guard.shielded("ETA"):
+                eta = self._forecast(run).within()
+            if run.owner:
+                self._report_faults(run)
+                cost = self.cost(run)
+                run.recorder.refresh(cost)
+                diagnosis = self._diagnoses.get(run.run_id)
+                if diagnosis is not None:
+                    with guard.shielded("diagnosis"):
+                        diagnosis.keep_up(cost)
+            else:
                 run.recorder.refresh(SelfCost())
-                continue
-            self._report_faults(run)
-            cost = self.cost(run)
-            run.recorder.refresh(cost)
-            diagnosis = self._diagnoses.get(run.run_id)
-            if diagnosis is not None:
-                with guard.shielded("diagnosis"):
-                    diagnosis.keep_up(cost)
-            self._console.tick(run.steps.views(), None, run.elapsed())
+            self._console.tick(run.steps.views(), eta, run.elapsed())
 
     def _report_faults(self, run: LiveRun) -> None:
         now = time.monotonic()

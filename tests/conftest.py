@@ -9,6 +9,8 @@ import hypothesis
 import hypothesis.configuration
 import pytest
 
+from robot_sf_otel import guard
+
 ROOT = Path(__file__).parents[1]
 _PREFIXES = ("ROBOT_SF_", "OTEL_")
 _NAMES = ("TRACEPARENT", "TRACESTATE", "BAGGAGE", "CUDA_VISIBLE_DEVICES")
@@ -28,3 +30,4 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith(_PREFIXES) or name in _NAMES:
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+    guard.reset()  # what earlier tests left: it is the state of the process

@@ -7,22 +7,20 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from robot_sf_otel import guard
 from robot_sf_otel.manifest.events import RunFinished
 from robot_sf_otel.manifest.fold import RunFold
 from robot_sf_otel.manifest.samples import put_progress
 from robot_sf_otel.manifest.schema import (
-    TERMINAL_RUN,
-    PlanStep,
     SelfCost,
     StepSample,
     TelemetrySnapshot,
 )
+from robot_sf_otel.manifest.state import state_of
 from robot_sf_otel.manifest.statistics import TelemetrySummary
 from robot_sf_otel.store.derived import write_derived
 from robot_sf_otel.store.journal import JournalTail, JournalWriter
@@ -30,14 +28,18 @@ from robot_sf_otel.store.layout import RunPaths, create_run_dir, make_run_dir
 from robot_sf_otel.store.lock import RunLock
 from robot_sf_otel.store.reader import fold_run
 from robot_sf_otel.store.recovery import lost_workers
-from robot_sf_otel.store.telemetry import TelemetryWriter
+from robot_sf_otel.store.resuming import CannotResume, find_resumable, take_over
+from robot_sf_otel.store.telemetry import TelemetryWriter, iter_snapshots
 from robot_sf_otel_manifest.worker import WorkerRecorder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from robot_sf_otel.config import Config
-    from robot_sf_otel.manifest.events import Event, RunStarted
+    from robot_sf_otel.manifest.events import EtaShown, Event
+    from robot_sf_otel.manifest.state import RunState
+
+Looked = TypeVar("Looked")
 
 MANIFEST_SECONDS: Final = 1.0
 """Shortest time between two writes of the derived files."""
@@ -63,25 +65,31 @@ class Watcher(Protocol):
 
 
 class OwnerRecorder:
-    """Records the run of this process: journal, samples, lock, manifest."""
+    """Records the run of this process: journal, samples, lock, manifest.
 
-    def __init__(self, root: Path, pipeline: str, time_unix_nano: int, name: str | None) -> None:
-        """Create the run directory; where that fails everything is kept in memory and retried."""
-        self._root = root
-        self._created = True
-        self.run_dir = self._create(pipeline, time_unix_nano, name)
+    Args:
+        run_dir: The run's directory.
+        created: Whether it exists; where it does not, everything is kept in memory and retried.
+        lock: The run's lock, if it is held already.
+    """
+
+    def __init__(self, run_dir: Path, *, created: bool = True, lock: RunLock | None = None) -> None:
+        """Open the files of a run."""
+        self._created = created
+        self.run_dir = run_dir
         self._paths = RunPaths(self.run_dir)
-        self._lock: RunLock | None = None
+        self._lock = lock
         self._journal = JournalWriter(self._paths.journal, on_fault=guard.storage_fault)
         self._telemetry = TelemetryWriter(self._paths.telemetry, on_fault=guard.storage_fault)
         self._acquire()
         self._incoming: deque[Event] = deque()
         self._fold = RunFold()
         self._summary = TelemetrySummary()
-        self._last_sample: TelemetrySnapshot | None = None
+        self._own_progress: TelemetrySnapshot | None = None
         self._tails: dict[str, JournalTail] = {}
         self._refreshing = threading.Lock()
         self._dirty = True
+        self._torn = False
         self._next_write = 0.0
         self._next_try = 0.0
         self._next_look = 0.0
@@ -102,18 +110,39 @@ class OwnerRecorder:
             finally:
                 self._refreshing.release()
 
-    def _create(self, pipeline: str, time_unix_nano: int, name: str | None) -> Path:
+    @classmethod
+    def create(
+        cls, root: Path, pipeline: str, time_unix_nano: int, name: str | None
+    ) -> OwnerRecorder:
+        """Create the directory of a new run; its path is settled even where that fails."""
         try:
-            return create_run_dir(self._root, pipeline=pipeline, now_ns=time_unix_nano, name=name)
+            return cls(create_run_dir(root, pipeline=pipeline, now_ns=time_unix_nano, name=name))
         except ValueError as error:  # a run name from outside that no directory can have
             guard.warn(f"the run name is ignored: {error}")
-            return self._create(pipeline, time_unix_nano, None)
+            return cls.create(root, pipeline, time_unix_nano, None)
         except OSError as error:
-            guard.storage_fault(f"creating a run under {self._root}", error)
-            self._created = False
-            return create_run_dir(
-                self._root, pipeline=pipeline, now_ns=time_unix_nano, name=None, make=False
+            guard.storage_fault(f"creating a run under {root}", error)
+            run_dir = create_run_dir(
+                root, pipeline=pipeline, now_ns=time_unix_nano, name=None, make=False
             )
+            return cls(run_dir, created=False)
+
+    def take_in_the_past(self) -> RunFold:
+        """Read what a resumed run recorded before, so that the record goes on from there."""
+        with self._refreshing:
+            self._fold_anew()
+            for snapshot in iter_snapshots(self._paths.telemetry):
+                self._summary.add(snapshot)
+        return self._fold
+
+    def _fold_anew(self) -> None:
+        """Fold what is in the journals, from their beginning."""
+        self._fold, self._tails = RunFold(), {}
+        self._incoming.clear()
+        own = JournalTail(self._paths.journal).events()
+        for event in heapq.merge(own, *self._worker_events(), key=attrgetter("time_unix_nano")):
+            self._fold.apply(event)
+        self._torn = False
 
     def _acquire(self) -> None:
         if not self._created or self._lock is not None:
@@ -145,9 +174,10 @@ class OwnerRecorder:
         """Append a sample, with the progress of child processes where this one runs no step."""
         if snapshot.step_id is None:
             self._add_worker_progress(snapshot)
+        else:  # what children reported is in their journals, and newer there
+            self._own_progress = snapshot
         self._telemetry.append(snapshot)
         self._summary.add(snapshot)
-        self._last_sample = snapshot
         self._dirty = True
         if self._watcher is not None:
             self._watcher.sample(snapshot)
@@ -185,6 +215,23 @@ class OwnerRecorder:
             if self._created and self._dirty and now >= self._next_write:
                 self._write_derived()
 
+    def look(self, function: Callable[[RunFold], Looked]) -> Looked | None:
+        """Return what a function makes of all that was recorded so far.
+
+        None where another thread is busy with it: a step does not wait for that.
+        """
+        if not self._refreshing.acquire(blocking=False):
+            return None
+        try:
+            self._take_in()
+            return function(self._fold)
+        finally:
+            self._refreshing.release()
+
+    def shown_eta(self) -> EtaShown | None:
+        """Return None: the owner is who shows it."""
+        return None
+
     def _note_lost_workers(self, now_ns: int) -> None:
         """Write down which child processes are gone although steps of theirs are under way."""
         with guard.shielded("lost workers"):
@@ -212,6 +259,9 @@ class OwnerRecorder:
         self._acquire()
 
     def _take_in(self) -> None:
+        if self._torn:
+            self._fold_anew()
+        sample, self._own_progress = self._own_progress, None
         own: list[Event] = []
         end: list[Event] = []
         while self._incoming:
@@ -220,11 +270,15 @@ class OwnerRecorder:
         # By time, so that what a child reports of a step comes after the step's start, but each
         # journal in its own order. The end is last: it closes the steps that children left open.
         merged = heapq.merge(own, *self._worker_events(), key=attrgetter("time_unix_nano"))
+        self._torn = True  # by Ctrl-C, which may come in between and lose an event to the fold
         for event in itertools.chain(merged, end):
             self._fold.apply(event)
             self._dirty = True
             if self._watcher is not None:
                 self._watcher.event(event)
+        if sample is not None:
+            self._fold.take_progress(sample)
+        self._torn = False
 
     def _worker_events(self) -> Iterator[list[Event]]:
         try:
@@ -239,8 +293,6 @@ class OwnerRecorder:
     def _write_derived(self) -> None:
         began = time.monotonic()
         self._dirty = False
-        if self._last_sample is not None:
-            self._fold.take_progress(self._last_sample)
         try:
             record = self._fold.record(telemetry=self._summary.result(), self_cost=self._cost)
             self._derived_bytes += write_derived(self.run_dir, record)
@@ -291,16 +343,6 @@ class OwnerRecorder:
             self._lock.abandon()
 
 
-@dataclass(frozen=True, slots=True)
-class JoinedRun:
-    """A run of another process, as a child found it."""
-
-    recorder: WorkerRecorder
-    started: RunStarted
-    plan: list[PlanStep]
-    closed: bool
-
-
 class ManifestRecorder:
     """Opens and joins runs under the artifact root of a configuration."""
 
@@ -311,20 +353,38 @@ class ManifestRecorder:
     def open_run(self, pipeline: str, time_unix_nano: int) -> OwnerRecorder:
         """Create the record of a new run. Never raises: without a disk it keeps events."""
         config = self._config
-        return OwnerRecorder(config.artifact_root, pipeline, time_unix_nano, config.run_name)
+        return OwnerRecorder.create(config.artifact_root, pipeline, time_unix_nano, config.run_name)
 
-    def join_run(self, run_dir: Path) -> JoinedRun | None:
+    def resume_run(
+        self, run: str, time_unix_nano: int, pipeline: str | None
+    ) -> tuple[OwnerRecorder, RunState]:
+        """Become the owner of a run that was stopped.
+
+        Raises:
+            CannotResume: There is no such run, or it cannot be resumed; the message says why.
+        """
+        run_dir = find_resumable([self._config.artifact_root], run)
+        lock = take_over(run_dir, time_unix_nano, pipeline=pipeline)
+        recorder = OwnerRecorder(run_dir, lock=lock)
+        state = state_of(recorder.take_in_the_past(), time_unix_nano)
+        if state is None:  # deleted a moment ago
+            lock.close()
+            raise CannotResume(f"run {run} cannot be resumed: its journal cannot be read")
+        return recorder, state
+
+    def join_run(
+        self, run_dir: Path, time_unix_nano: int
+    ) -> tuple[WorkerRecorder, RunState] | None:
         """Take part in a run of another process; None where its journal cannot be read."""
         fold, _ = fold_run(run_dir)
-        if fold.started is None:
+        state = state_of(fold, time_unix_nano)
+        if state is None:
             return None
-        recorder = WorkerRecorder(run_dir, fold.started.run_id)
-        closed = fold.status in TERMINAL_RUN
-        return JoinedRun(recorder, fold.started, fold.plan.steps, closed)
+        return WorkerRecorder(run_dir, state.started.run_id), state
 
     def worker(self, run_dir: Path, run_id: str) -> WorkerRecorder:
         """Return a recorder for a forked child of the owner."""
         return WorkerRecorder(run_dir, run_id)
 
 
-__all__ = ["JoinedRun", "ManifestRecorder", "OwnerRecorder", "WorkerRecorder"]
+__all__ = ["ManifestRecorder", "OwnerRecorder", "WorkerRecorder"]

@@ -5,21 +5,30 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from robot_sf_otel import guard
-from robot_sf_otel.manifest.events import StepStarted
+from robot_sf_otel.manifest.events import EtaShown, StepStarted
 from robot_sf_otel.store.identity import process_identity
-from robot_sf_otel.store.journal import JournalWriter
+from robot_sf_otel.store.journal import JournalWriter, read_event
 from robot_sf_otel.store.layout import RunPaths, worker_journal
+from robot_sf_otel.store.lines import last_lines
 from robot_sf_otel.store.lock import is_locked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from robot_sf_otel.manifest.events import Event
+    from robot_sf_otel.manifest.fold import RunFold
     from robot_sf_otel.manifest.schema import SelfCost, TelemetrySnapshot
+
+
+Looked = TypeVar("Looked")
+
+_TAIL: Final = 64 * 1024
+"""Bytes at the end of the owner's journal among which its last ETA is looked for."""
+_ETA: Final = b'"event":"eta_shown"'
 
 
 class WorkerRecorder:
@@ -71,6 +80,19 @@ class WorkerRecorder:
 
     def catch_up(self) -> None:
         """Do nothing: nothing is kept back."""
+
+    def look(self, function: Callable[[RunFold], Looked]) -> Looked | None:
+        """Return None: the owner alone sees all that was recorded."""
+        del function
+        return None
+
+    def shown_eta(self) -> EtaShown | None:
+        """Return the ETA that the owner of the run showed last, None where none is known."""
+        for line in last_lines(RunPaths(self.run_dir).journal, _TAIL):
+            if _ETA in line:
+                event = read_event(line)
+                return event if isinstance(event, EtaShown) else None
+        return None
 
     def cost(self, base: SelfCost) -> SelfCost:
         """Return `base`: a child's cost is part of the tree's."""

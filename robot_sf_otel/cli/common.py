@@ -13,6 +13,8 @@ import typer
 from robot_sf_otel import environment_variables as env
 
 if TYPE_CHECKING:
+    from robot_sf_otel.analysis.durations import StepDuration
+    from robot_sf_otel.manifest.schema import PipelineRunRecord
     from robot_sf_otel.report.page import Page
     from robot_sf_otel.store.reader import LoadedRun
 
@@ -21,6 +23,10 @@ RunArgument = Annotated[
     typer.Argument(metavar="RUN", help="A run id, a unique prefix, a path, or `latest`."),
 ]
 LATEST = "latest"
+MOST_BYTES = 1024 * 1024
+"""Samples that one look at a run reads where manifest.json does not tell their figures: 0.1 s."""
+_UNREAD = 1_000
+"""Runs that the index does not know which are read to learn how long steps take: some 0.1 s."""
 
 
 class TableFormat(StrEnum):
@@ -60,8 +66,16 @@ def fail(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def load(context: typer.Context, text: str) -> LoadedRun:
+def load(
+    context: typer.Context, text: str, *, telemetry: bool = True, most_bytes: int | None = None
+) -> LoadedRun:
     """Return the run that is meant.
+
+    Args:
+        context: Says which artifact roots.
+        text: How the run was named.
+        telemetry: As `load_run` has it.
+        most_bytes: As `load_run` has it.
 
     Raises:
         typer.Exit: There is none, several are meant, or it cannot be read; stderr says which.
@@ -70,11 +84,33 @@ def load(context: typer.Context, text: str) -> LoadedRun:
     from robot_sf_otel.store.reader import UnreadableRun, load_run
 
     try:
-        return load_run(resolve_run(artifact_roots(context), text))
+        run_dir = resolve_run(artifact_roots(context), text)
+        return load_run(run_dir, telemetry=telemetry, most_bytes=most_bytes)
     except (RunNotFound, AmbiguousRun, UnreadableRun) as error:
         fail(str(error))
     except (OSError, ValueError) as error:
         fail(f"{text}: {error}")
+
+
+def beside_earlier(run: LoadedRun) -> list[StepDuration]:
+    """Return the top-level steps of a run beside those of comparable earlier runs of its root."""
+    from robot_sf_otel.analysis.durations import beside_history
+
+    return beside_history(run.record, earlier_than(run))
+
+
+def earlier_than(run: LoadedRun) -> list[PipelineRunRecord]:
+    """Return earlier runs of the same pipeline and root, to learn from."""
+    from robot_sf_otel.manifest.events import NANOSECONDS
+    from robot_sf_otel.store.directories import precise_start
+    from robot_sf_otel.store.history import earlier_runs
+
+    return earlier_runs(
+        [run.run_dir.parent.parent],
+        pipeline=run.record.pipeline,
+        before_ns=precise_start(run.run_dir) + NANOSECONDS,
+        unread=_UNREAD,
+    )
 
 
 def new_page() -> Page:

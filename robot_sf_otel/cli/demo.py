@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from robot_sf_otel.cli.common import fail
+from robot_sf_otel.cli.common import beside_earlier, fail
 from robot_sf_otel.environment_variables import ARTIFACT_ROOT
 
 if TYPE_CHECKING:
     from robot_sf_otel.demo.pipeline import DemoResult
-
-HISTORY: Final = 20
-"""Earlier runs that a run of the demo is compared with, at most."""
 
 # The matrices of the demo are so small that several threads a process only get in each other's
 # way, 12 % on two cores. NumPy's libraries read these when they are loaded, in workers too.
@@ -55,19 +52,16 @@ def demo(
 
 def beside_earlier_runs(result: DemoResult) -> str:
     """Return the duration of each step beside the earlier runs; nothing where there are none."""
-    from robot_sf_otel.analysis.durations import beside_history
     from robot_sf_otel.manifest.formats import UNKNOWN, duration
-    from robot_sf_otel.store.history import list_loaded
     from robot_sf_otel.store.reader import UnreadableRun, load_run
 
     if result.run_dir is None:
         return ""
     try:
-        record = load_run(result.run_dir, telemetry=False).record
+        run = load_run(result.run_dir, telemetry=False)
     except (UnreadableRun, OSError):
         return ""  # a record that could not be written takes nothing from what was learned
-    earlier = list_loaded([result.run_dir.parent.parent], limit=HISTORY, pipeline=record.pipeline)
-    rows = beside_history(record, [run.record for run in earlier])
+    rows = beside_earlier(run)
     runs = max((row.earlier_runs for row in rows), default=0)
     if runs == 0:
         return ""

@@ -11,10 +11,12 @@ import typer
 
 from robot_sf_otel.cli.common import (
     LATEST,
+    MOST_BYTES,
     RunArgument,
     TableFormat,
     TextFormat,
     artifact_roots,
+    beside_earlier,
     complain,
     fail,
     load,
@@ -137,7 +139,9 @@ def status(
     run: RunArgument = LATEST,
     form: Annotated[
         TextFormat,
-        typer.Option("--format", help="JSON: the record with `latest_sample` and `problems`."),
+        typer.Option(
+            "--format", help="JSON: the record with `latest_sample`, `history` and `problems`."
+        ),
     ] = TextFormat.TEXT,
 ) -> None:
     """Show one look at a run.
@@ -147,18 +151,20 @@ def status(
     from robot_sf_otel.store.layout import RunPaths
     from robot_sf_otel.store.telemetry import last_snapshot
 
-    found = load(context, run)
+    found = load(context, run, most_bytes=MOST_BYTES)
     sample = last_snapshot(RunPaths(found.run_dir).telemetry)
+    history = beside_earlier(found)
     if form is TextFormat.JSON:
         import msgspec
 
         fields: dict[str, Any] = msgspec.to_builtins(found.record)
-        write_json({**fields, "latest_sample": sample, "problems": found.problems})
+        more = {"latest_sample": sample, "history": history, "problems": found.problems}
+        write_json({**fields, **more})
         return
     from robot_sf_otel.report.status import add_status
 
     page = new_page()
-    add_status(page, found.record, sample, found.problems, datetime.now(UTC))
+    add_status(page, found.record, sample, found.problems, datetime.now(UTC), history=history)
     show(page)
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Final
 
 import typer
 
+from robot_sf_otel.cli.common import fail
 from robot_sf_otel.environment_variables import CONSOLE
 
 NOT_FOUND: Final = 127
@@ -23,7 +24,7 @@ FORWARDED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 Command = Annotated[list[str], typer.Argument(metavar="CMD...", help="The command, after `--`.")]
 
 
-def run(
+def run(  # noqa: PLR0917 - typer passes options by name
     context: typer.Context,
     command: Command,
     name: Annotated[str | None, typer.Option("--name", help="Directory name of the run.")] = None,
@@ -33,9 +34,16 @@ def run(
     scenario: Annotated[
         str | None, typer.Option("--scenario", help="Scenario identifier or configuration file.")
     ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped."),
+    ] = None,
 ) -> None:
     """Track any command with no code change; exits with the command's own exit code."""
-    raise typer.Exit(track_run(command, name, pipeline, scenario, _artifact_root(context)))
+    if resume is not None and name is not None:
+        raise typer.BadParameter("a resumed run keeps its name", param_hint="'--name'")
+    root = _artifact_root(context)
+    raise typer.Exit(track_run(command, name, pipeline, scenario, root, resume=resume))
 
 
 def step(
@@ -67,11 +75,24 @@ def track_run(
     pipeline: str | None,
     scenario: str | None,
     artifact_root: str | Path | None,
+    *,
+    resume: str | None = None,
 ) -> int:
     """Run `argv` as a run of its own, or as a step where this process is inside one already.
 
+    Args:
+        argv: The command.
+        name: Directory name of the run.
+        pipeline: Name of the pipeline; the command's by default.
+        scenario: Scenario identifier or configuration file.
+        artifact_root: Folder that holds `run-tracker/`.
+        resume: A run that was stopped, to go on with instead of a new one.
+
     Returns:
         The command's exit code, 128+N where signal N ended it, 127 where it does not exist.
+
+    Raises:
+        typer.Exit: The run cannot be resumed; the command was not started.
     """
     from robot_sf_otel.bootstrap import configure
     from robot_sf_otel.instrument import context
@@ -89,12 +110,22 @@ def track_run(
         with forwarder:
             return forwarder.supervise(argv)
     if context.process.live_runs:
+        if resume is not None:
+            fail(f"cannot resume {resume}: this command is part of another run already")
         return track_step(shown, None, argv, artifact_root)
-    from robot_sf_otel.instrument.opening import open_run
+    from robot_sf_otel.instrument.opening import open_run, resume_run
+    from robot_sf_otel.store.resuming import CannotResume
 
     spec = PipelineSpec(name=shown, scenario=scenario)
     with forwarder:
-        opened = open_run(runtime, spec, adoptable=True)
+        if resume is None:
+            opened = open_run(runtime, spec, adoptable=True)
+        else:
+            try:
+                any_one = pipeline is None
+                opened = resume_run(runtime, resume, spec, adoptable=True, any_pipeline=any_one)
+            except CannotResume as cannot:
+                fail(str(cannot))
         code = forwarder.supervise(argv)
         outcome = COMPLETED
         if code != 0:

@@ -21,6 +21,7 @@ from robot_sf_otel.instrument.run_steps import RunSteps
 from robot_sf_otel.instrument.run_telemetry import RunTelemetry
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.codec import jsonable
+from robot_sf_otel.manifest.plan import Plan
 from robot_sf_otel.store.layout import make_folder
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
     from robot_sf_otel.instrument.pipeline import FinalStatus, PlanEntry
     from robot_sf_otel.instrument.runtime import RunRecorder, Runtime
-    from robot_sf_otel.manifest.schema import Anomaly, PerformanceRecommendation, PlanStep
+    from robot_sf_otel.manifest.schema import Anomaly, PerformanceRecommendation
+    from robot_sf_otel.manifest.state import RunState
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,7 +52,7 @@ class LiveRun:
         owner: bool,
         name: str,
         parent_span_id: str,
-        plan: Iterable[PlanStep] = (),
+        plan: Plan | None = None,
         root_span_id: str | None = None,
         adoptable: bool = False,
     ) -> None:
@@ -63,6 +65,7 @@ class LiveRun:
         self.parent_is_step = root_span_id is not None and parent_span_id != root_span_id
         self.trace_id: str = trace.format_trace_id(span.get_span_context().trace_id)
         self.adoptable = adoptable
+        self.resumed = False
         self.ended = False
         self._concluding = threading.Lock()
         self._concluded = threading.Event()
@@ -72,7 +75,8 @@ class LiveRun:
         self.recommendations: dict[str, PerformanceRecommendation] = {}
         self._recorder = recorder
         self.url = recorder.run_dir.as_uri()
-        self.steps = RunSteps(runtime, plan)
+        self.steps = RunSteps(runtime, plan or Plan(), self._eta)
+        self._opened = self.steps.opened
         self.telemetry = RunTelemetry(self)
         self._generation = context.process.generation
         self._tokens: tuple[contextvars.Token[Any], contextvars.Token[Any]] | None = None
@@ -93,6 +97,11 @@ class LiveRun:
     def run_id(self) -> str:
         """The run's id."""
         return self._recorder.run_id
+
+    @property
+    def completed_steps(self) -> frozenset[str]:
+        """The top-level steps that have completed, in earlier sessions of a resumed run too."""
+        return frozenset(self.steps.completed)
 
     @property
     def run_dir(self) -> Path:
@@ -194,16 +203,23 @@ class LiveRun:
 
     # -- life -----------------------------------------------------------------------------------
 
-    def open(self, started: e.RunStarted) -> None:
+    def go_on(self, state: RunState) -> None:
+        """Take what happened before in another process: its time and its steps."""
+        self.resumed = self.owner or state.resumed
+        self.steps.opened -= state.elapsed_seconds
+        self.steps.begun |= state.begun
+        self.steps.completed |= state.completed
+
+    def open(self, *opening: e.Event) -> None:
         """Record the start and become the current run."""
-        self.record(started)
+        self.record(*opening)
         context.process.live_runs.append(self)
         self._tokens = (
             context.run_var.set(self),
             otel_context.attach(trace.set_span_in_context(self.span)),
         )
         published.open(self)
-        self.runtime.console.run_started(self.run_id, self.name, self.run_dir)
+        self.runtime.console.run_started(self.run_id, self.name, self.run_dir, resumed=self.resumed)
         if self.runtime.observer is not None:
             self.runtime.observer.run_opened(self)
 
@@ -332,9 +348,18 @@ class LiveRun:
 
     # -- steps ----------------------------------------------------------------------------------
 
+    def _eta(self) -> float | None:
+        """Return the seconds to the end of the run as of a step's start or end."""
+        observer = self.runtime.observer
+        return observer.eta_seconds(self) if observer is not None else None
+
     def elapsed(self) -> float:
-        """Return the seconds since the run opened here."""
+        """Return the seconds that the run has run, without pauses."""
         return self.steps.elapsed()
+
+    def elapsed_here(self) -> float:
+        """Return the seconds since this process opened the run."""
+        return self.runtime.clock.monotonic() - self._opened
 
     def running_steps(self) -> list[LiveStep]:
         """Return the steps that this process runs now, in the order in which they began."""

@@ -20,6 +20,7 @@ from robot_sf_otel.instrument.spans import mark_error, parent_context
 from robot_sf_otel.instrument.step import MAX_NAME, InertStep, StepHandle, StepSpec, is_finite
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.codec import clip, metric_value
+from robot_sf_otel.manifest.curve import ProgressCurve
 from robot_sf_otel.manifest.schema import MetricValue, Progress, StepSample
 
 if TYPE_CHECKING:
@@ -44,8 +45,11 @@ class LiveStep:
     """The handle of a step that is being recorded."""
 
     __slots__ = (
+        "_base",
         "_bill",
+        "_curve",
         "_generation",
+        "_goes_on",
         "_mark",
         "_otel_token",
         "_skip_reason",
@@ -84,6 +88,10 @@ class LiveStep:
         self._spec = spec
         self._span = span
         self._mark = (0.0, self.started)
+        self._base = 0.0
+        self._curve = ProgressCurve()
+        # In a resumed run: what its first report says was done is what was done before.
+        self._goes_on = run.resumed and spec.step_id in run.steps.begun
         self._skipped = False
         self._skip_reason: str | None = None
         self._generation = context.process.generation
@@ -113,12 +121,31 @@ class LiveStep:
 
     def set_progress(self, done: float, total: float | None = None) -> None:
         """Say how many units are done and, if it changed, how many there are."""
-        if not is_finite(done) or done < 0:
-            guard.warn_once("bad-progress", f"set_progress: done={done!r} is ignored")
-        else:
-            self.done = done
         if total is not None:
             self._set_total(total)
+        if not is_finite(done) or done < 0:
+            guard.warn_once("bad-progress", f"set_progress: done={done!r} is ignored")
+            return
+        self.done = done
+        if self._goes_on:
+            self._goes_on = False
+            self._go_on_from(done)
+
+    def _go_on_from(self, done: float) -> None:
+        """Take units as done in an earlier session: they are no speed of this one."""
+        self._base = done
+        self._mark = (done, self._mark[1])
+        self._curve.add(0.0, done)
+        with guard.shielded("set_progress"):
+            self.of_run.recorder.record(
+                e.StepProgress(
+                    time_unix_nano=self.of_run.runtime.clock.time_ns(),
+                    trace_id=self.of_run.trace_id,
+                    span_id=self.span_id,
+                    progress=Progress(done=done, total=self.total, unit=self.unit),
+                ),
+                sync=False,
+            )
 
     def _set_total(self, total: float) -> None:
         if is_finite(total) and total >= 0:
@@ -174,7 +201,8 @@ class LiveStep:
     def progress(self, now: float) -> Progress:
         """Return the progress with the mean rate since the start; `now` is monotonic seconds."""
         seconds = now - self.started
-        rate = self.done / seconds if self.done and seconds > 0 else None
+        own = self.done - self._base
+        rate = own / seconds if own > 0 and seconds > 0 else None
         return Progress(done=self.done, total=self.total, unit=self.unit, rate=rate)
 
     def observe(self, sample: TelemetrySnapshot) -> None:
@@ -185,6 +213,7 @@ class LiveStep:
     def measure(self, now: float) -> StepSample:
         """Return a sample with the rate since the last one. Monitor thread only."""
         done, (before, then) = self.done, self._mark
+        self._curve.add(now - self.started, done)
         if now > then and (self.total is not None or done or before):
             self.rate = (done - before) / (now - then)
             self._mark = (done, now)
@@ -251,6 +280,7 @@ class LiveStep:
                 result=outcome.result,
                 duration_seconds=max(0.0, now - self.started),
                 progress=self.progress(now),
+                progress_curve=self._curve.points(),
                 error=outcome.error,
                 skip_reason=self._skip_reason if outcome.status == "skipped" else None,
                 usage=self._bill.settle() if self._bill is not None else None,

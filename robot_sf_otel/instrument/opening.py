@@ -1,4 +1,4 @@
-"""Opening runs: a new one, or a part in the run that the code is already in."""
+"""Opening runs: a new one, one that was stopped, or a part in the run that the code is in."""
 
 from __future__ import annotations
 
@@ -28,9 +28,12 @@ from robot_sf_otel.instrument.run_steps import plan_step
 from robot_sf_otel.instrument.step import StepSpec
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.codec import clip
+from robot_sf_otel.manifest.plan import Plan
+from robot_sf_otel.store.resuming import CannotResume
 
 if TYPE_CHECKING:
-    from robot_sf_otel.instrument.runtime import Joined, Runtime
+    from robot_sf_otel.instrument.runtime import RunRecorder, Runtime
+    from robot_sf_otel.manifest.state import RunState
 
 
 class NestedPipeline:
@@ -90,21 +93,29 @@ def _adopt(runtime: Runtime, run: LiveRun, spec: PipelineSpec) -> RunHandle:
     ids = run.ids()
     run.record(
         e.PlanChanged(plan=plan, pipeline=spec.name, scenario_config_path=spec.scenario, **ids),
-        e.ParamsLogged(
-            params=run.clean(spec.params), seeds=run.clean(spec.seeds), tags=list(spec.tags), **ids
-        ),
+        _declared(run, spec, ids),
     )
     return cast("RunHandle", NestedPipeline(runtime, run, None))
 
 
 def open_run(runtime: Runtime, spec: PipelineSpec, *, adoptable: bool = False) -> LiveRun:
-    """Open a new run and make it the current one.
+    """Open a run and make it the current one: the one to be resumed, else a new one.
 
     Args:
         runtime: The live runtime.
         spec: What is declared of the pipeline.
         adoptable: Whether a pipeline in a child process gives this run its name and plan.
     """
+    wanted, runtime.resume = runtime.resume, None  # only the first run is the one that goes on
+    if wanted is not None:
+        try:
+            return resume_run(runtime, wanted, spec, adoptable=adoptable)
+        except CannotResume as error:
+            guard.warn(f"{error}; a new run is started instead")
+    return _open_new(runtime, spec, adoptable=adoptable)
+
+
+def _open_new(runtime: Runtime, spec: PipelineSpec, *, adoptable: bool) -> LiveRun:
     current = otel_context.get_current()
     outer = spans.live_context(trace.get_current_span(current))
     if not outer.is_valid:  # of a run that ended in another context, say
@@ -125,21 +136,11 @@ def open_run(runtime: Runtime, spec: PipelineSpec, *, adoptable: bool = False) -
         attributes=_attributes(spec, recorder.run_id, recorder.run_dir),
         links=links,
     )
-    span_id = trace.format_span_id(span.get_span_context().span_id)
-    run = LiveRun(
-        runtime,
-        recorder,
-        span,
-        owner=True,
-        name=spec.name,
-        parent_span_id=span_id,
-        plan=[plan_step(entry) for entry in spec.plan],
-    )
+    plan = Plan(plan_step(entry) for entry in spec.plan)
+    run = _owned(runtime, recorder, span, spec.name, plan)
     run.open(
         e.RunStarted(
-            time_unix_nano=now_ns,
-            trace_id=run.trace_id,
-            span_id=span_id,
+            **_at(run, now_ns),
             run_id=recorder.run_id,
             pipeline=spec.name,
             artifact_dir=str(recorder.run_dir),
@@ -150,7 +151,7 @@ def open_run(runtime: Runtime, spec: PipelineSpec, *, adoptable: bool = False) -
             params=run.clean(spec.params),
             seeds=run.clean(spec.seeds),
             tags=list(spec.tags),
-            plan=run.steps.plan.steps,
+            plan=plan.steps,
             process=runtime.process,
             parent_span_id=trace.format_span_id(outer.span_id) if outer.is_valid else None,
             linked_run_id=runtime.linked_run_id,
@@ -158,6 +159,91 @@ def open_run(runtime: Runtime, spec: PipelineSpec, *, adoptable: bool = False) -
         )
     )
     return run
+
+
+def _owned(
+    runtime: Runtime, recorder: RunRecorder, span: trace.Span, name: str, plan: Plan
+) -> LiveRun:
+    return LiveRun(
+        runtime,
+        recorder,
+        span,
+        owner=True,
+        name=name,
+        parent_span_id=trace.format_span_id(span.get_span_context().span_id),
+        plan=plan,
+    )
+
+
+def resume_run(
+    runtime: Runtime,
+    wanted: str,
+    spec: PipelineSpec,
+    *,
+    adoptable: bool = False,
+    any_pipeline: bool = False,
+) -> LiveRun:
+    """Go on with a run that was stopped: the same run id and trace, under a new root span.
+
+    Args:
+        runtime: The live runtime.
+        wanted: Id, unique prefix or path of the run, or `latest`.
+        spec: What is declared of the pipeline; what it adds to the record counts from now on.
+        adoptable: Whether a pipeline in a child process gives this run its name and plan.
+        any_pipeline: Whether the run may be one of another pipeline than `spec` names.
+
+    Raises:
+        CannotResume: There is no such run, or it cannot be resumed; the message says why.
+    """
+    now_ns = runtime.clock.time_ns()
+    name = None if any_pipeline else spec.name
+    recorder, state = runtime.recorder.resume_run(wanted, now_ns, name)
+    before = spans.parse_traceparent(f"00-{state.started.trace_id}-{state.span_id}-01")
+    settings: dict[str, Any] = {
+        "kind": SpanKind.SERVER,
+        "attributes": _attributes(spec, recorder.run_id, recorder.run_dir)
+        | {semconv.PIPELINE_NAME: state.pipeline},
+    }
+    title = f"RUN {state.pipeline}"
+    if before is None:  # recorded by a program that has no traces
+        span = runtime.tracer.start_span(title, **settings)
+    else:
+        links = [trace.Link(before)]
+        span = spans.start_root(runtime.tracer, before.trace_id, title, links=links, **settings)
+    run = _owned(runtime, recorder, span, state.pipeline, state.plan)
+    run.go_on(state)
+    ids = _at(run, now_ns)
+    opening: list[e.Event] = [
+        e.RunResumed(
+            process=runtime.process,
+            argv=_redacted(runtime, sys.orig_argv),
+            cwd=_cwd(),
+            previous_span_id=state.span_id,
+            duration_seconds=state.elapsed_seconds,
+            adoptable=adoptable,
+            **ids,
+        )
+    ]
+    if spec.plan or spec.scenario:
+        if spec.plan:
+            run.steps.take_plan(plan_step(entry) for entry in spec.plan)
+        opening.append(
+            e.PlanChanged(plan=run.steps.plan.steps, scenario_config_path=spec.scenario, **ids)
+        )
+    if spec.params or spec.seeds or spec.tags:
+        opening.append(_declared(run, spec, ids))
+    run.open(*opening)
+    return run
+
+
+def _at(run: LiveRun, time_unix_nano: int) -> dict[str, Any]:
+    return {**run.ids(), "time_unix_nano": time_unix_nano}
+
+
+def _declared(run: LiveRun, spec: PipelineSpec, ids: dict[str, Any]) -> e.ParamsLogged:
+    return e.ParamsLogged(
+        params=run.clean(spec.params), seeds=run.clean(spec.seeds), tags=list(spec.tags), **ids
+    )
 
 
 def _attributes(spec: PipelineSpec, run_id: str, run_dir: Path) -> dict[str, Any]:
@@ -185,14 +271,16 @@ def _cwd() -> str | None:
         return None
 
 
-def join_run(runtime: Runtime, joined: Joined, traceparent: str | None) -> LiveRun:
+def join_run(
+    runtime: Runtime, recorder: RunRecorder, state: RunState, traceparent: str | None
+) -> LiveRun:
     """Take part in a run of another process; steps here become part of it.
 
     Raises:
         ValueError: The run has no valid trace id.
     """
-    started = joined.started
-    root = spans.parse_traceparent(f"00-{started.trace_id}-{started.span_id}-01")
+    started = state.started
+    root = spans.parse_traceparent(f"00-{started.trace_id}-{state.span_id}-01")
     parent = spans.parse_traceparent(traceparent)
     if parent is None or (root is not None and parent.trace_id != root.trace_id):
         parent = root
@@ -201,17 +289,16 @@ def join_run(runtime: Runtime, joined: Joined, traceparent: str | None) -> LiveR
         raise ValueError(msg)
     run = LiveRun(
         runtime,
-        joined.recorder,
+        recorder,
         spans.remote_span(parent),
         owner=False,
-        name=started.pipeline,
+        name=state.pipeline,
         parent_span_id=trace.format_span_id(parent.span_id),
-        plan=joined.plan,
-        root_span_id=started.span_id,
-        adoptable=started.adoptable,
+        plan=state.plan,
+        root_span_id=state.span_id,
+        adoptable=state.adoptable,
     )
-    # "Elapsed" is the run's, not this process's.
-    run.steps.opened -= max(0.0, (runtime.clock.time_ns() - started.time_unix_nano) / e.NANOSECONDS)
+    run.go_on(state)  # "elapsed" is the run's, not this process's
     context.process.live_runs.append(run)
     published.open(run)  # a child of this process is told of the step that starts it
     return run

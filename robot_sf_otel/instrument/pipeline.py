@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Protocol, TypeVar, cast
 
 from robot_sf_otel.instrument import context
-from robot_sf_otel.instrument.step import MAX_NAME, planned
+from robot_sf_otel.instrument.step import MAX_NAME, Planned, planned
 from robot_sf_otel.instrument.wrapping import is_generator, wrap
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ PlanEntry = str | Callable[..., Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineSpec:
-    """What is declared of a pipeline; `plan` holds (step_id, title, expected seconds)."""
+    """What is declared of a pipeline."""
 
     name: str
-    plan: tuple[tuple[str, str | None, float | None], ...] = ()
+    plan: tuple[Planned, ...] = ()
     scenario: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     seeds: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -60,6 +60,14 @@ class RunHandle(Protocol):
     @property
     def trace_id(self) -> str | None:
         """The run's trace id in hex, None outside a run."""
+        ...
+
+    @property
+    def completed_steps(self) -> frozenset[str]:
+        """The top-level steps that have completed, those of a resumed run from before included.
+
+        Empty outside a run; in a child process those that had completed when it joined the run.
+        """
         ...
 
     def plan(self, steps: Iterable[PlanEntry]) -> None:
@@ -105,6 +113,7 @@ class InertRun:
     run_dir = None
     artifacts_dir = None
     trace_id = None
+    completed_steps: frozenset[str] = frozenset()
 
     def plan(self, steps: Iterable[PlanEntry]) -> None:
         """Do nothing."""
@@ -238,7 +247,7 @@ def pipeline(
     )
 
 
-def checked_plan(steps: Iterable[PlanEntry]) -> tuple[tuple[str, str | None, float | None], ...]:
+def checked_plan(steps: Iterable[PlanEntry]) -> tuple[Planned, ...]:
     """Return the entries of a plan.
 
     Raises:
@@ -250,7 +259,7 @@ def checked_plan(steps: Iterable[PlanEntry]) -> tuple[tuple[str, str | None, flo
         raise TypeError(msg)
     entries = tuple(planned(entry) for entry in steps)
     seen: set[str] = set()
-    for step_id, _, _ in entries:
+    for step_id, *_ in entries:
         if step_id in seen:
             msg = (
                 f"the plan names {step_id!r} twice: a step is planned once, "

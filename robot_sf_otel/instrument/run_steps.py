@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from robot_sf_otel import guard
 from robot_sf_otel.instrument.runtime import StepView
-from robot_sf_otel.instrument.step import planned
-from robot_sf_otel.manifest.plan import Plan
+from robot_sf_otel.instrument.step import Planned, planned
 from robot_sf_otel.manifest.schema import PlanStep
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from robot_sf_otel.instrument.outcome import Outcome
     from robot_sf_otel.instrument.pipeline import PlanEntry
     from robot_sf_otel.instrument.runtime import Runtime
+    from robot_sf_otel.manifest.plan import Plan
 
 
 class RunSteps:
@@ -24,15 +24,21 @@ class RunSteps:
     Args:
         runtime: Its clock and console.
         plan: The plan at the start.
+        eta: Returns the seconds to the end of the run, None where unknown.
     """
 
-    def __init__(self, runtime: Runtime, plan: Iterable[PlanStep]) -> None:
-        self.plan = Plan(plan)
+    def __init__(self, runtime: Runtime, plan: Plan, eta: Callable[[], float | None]) -> None:
+        self._eta = eta
+        self.plan = plan
         self._runtime = runtime
         self.opened = runtime.clock.monotonic()
-        """Monotonic seconds at which the run opened; in a child, as its record says."""
+        """Monotonic seconds at which a run without pauses would have opened to be as old as it is:
+        where it opened here, that moment."""
+        self.begun: set[str] = set()
+        """Top-level steps that began, in earlier sessions of a resumed run too."""
+        self.completed: set[str] = set()
+        """Those of them that have completed."""
         self._running: dict[str, LiveStep] = {}
-        self._begun: set[str] = set()
 
     def running(self) -> list[LiveStep]:
         """Return the steps that run now, in the order in which they began."""
@@ -43,7 +49,7 @@ class RunSteps:
         self._running = {}
 
     def elapsed(self) -> float:
-        """Return the seconds since the run opened here."""
+        """Return the seconds that the run has run, without pauses."""
         return self._runtime.clock.monotonic() - self.opened
 
     def replan(self, entries: Iterable[PlanEntry]) -> None:
@@ -57,12 +63,18 @@ class RunSteps:
                     f"the plan names {step.step_id!r} twice; the second is left out",
                 )
             fresh.setdefault(step.step_id, step)
-        begun = [old for old in self.plan.steps if old.step_id in self._begun - set(fresh)]
-        self.plan.replace([*begun, *fresh.values()])
+        self.take_plan(fresh.values())
+
+    def take_plan(self, steps: Iterable[PlanStep]) -> None:
+        """Replace the plan by steps that are named once each; those that began stay, in front."""
+        fresh = list(steps)
+        named = {step.step_id for step in fresh}
+        begun = [old for old in self.plan.steps if old.step_id in self.begun - named]
+        self.plan.replace([*begun, *fresh])
 
     def skip(self, entry: PlanEntry, reason: str | None) -> str:
         """Mark a planned step as one that will not run; return its name."""
-        name, _, _ = planned(entry)
+        name, *_ = planned(entry)
         if name not in self.plan:
             guard.warn_once(f"skip:{name}", f"skip: {name!r} is not in the plan")
         self.plan.skip(name, reason)
@@ -73,14 +85,14 @@ class RunSteps:
         self._running[step.span_id] = step
         if step.nested:
             return
-        self._begun.add(step.step_id)
+        self.begun.add(step.step_id)
         self.plan.add(step.step_id, step.title)
         self._runtime.console.step_started(
             step_id=step.step_id,
             title=step.title,
             position=self.plan.position(step.step_id),
             total=self.plan.total,
-            eta_seconds=None,
+            eta_seconds=self._eta(),
             elapsed_seconds=self.elapsed(),
         )
 
@@ -92,13 +104,15 @@ class RunSteps:
         position = self.plan.position(step.step_id)
         if outcome.status == "skipped":
             self.plan.skip(step.step_id)
+        elif outcome.status == "completed":
+            self.completed.add(step.step_id)
         self._runtime.console.step_finished(
             title=step.title,
             status=outcome.status,
             duration_seconds=self._runtime.clock.monotonic() - step.started,
             position=position,
             total=self.plan.total,
-            eta_seconds=None,
+            eta_seconds=self._eta(),
             elapsed_seconds=self.elapsed(),
         )
 
@@ -122,7 +136,7 @@ class RunSteps:
         ]
 
 
-def plan_step(entry: tuple[str, str | None, float | None]) -> PlanStep:
+def plan_step(entry: Planned) -> PlanStep:
     """Return the record of a plan's entry."""
-    step_id, title, expected = entry
-    return PlanStep(step_id=step_id, display_name=title, expected_seconds=expected)
+    step_id, title, expected, total = entry
+    return PlanStep(step_id=step_id, display_name=title, expected_seconds=expected, total=total)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,15 +14,19 @@ if TYPE_CHECKING:
 
     from robot_sf_otel.instrument.live_run import LiveRun
     from robot_sf_otel.instrument.outcome import Outcome
-    from robot_sf_otel.manifest.events import Event, RunStarted
+    from robot_sf_otel.manifest.events import EtaShown, Event
+    from robot_sf_otel.manifest.fold import RunFold
     from robot_sf_otel.manifest.schema import (
         Anomaly,
         PerformanceRecommendation,
-        PlanStep,
         SelfCost,
         TelemetrySnapshot,
         Usage,
     )
+    from robot_sf_otel.manifest.state import RunState
+
+
+Looked = TypeVar("Looked")
 
 
 class Clock(Protocol):
@@ -93,6 +97,17 @@ class RunRecorder(Protocol):
         """Return what capture cost so far with the recorder's own share filled in."""
         ...
 
+    def look(self, function: Callable[[RunFold], Looked]) -> Looked | None:
+        """Return what a function makes of all that was recorded so far.
+
+        None where this process does not own the run, or another thread is busy with it.
+        """
+        ...
+
+    def shown_eta(self) -> EtaShown | None:
+        """Return the ETA that the owner of the run showed last, None where none is known."""
+        ...
+
     def close(self) -> None:
         """Write the final record and let go of the run."""
         ...
@@ -106,30 +121,6 @@ class RunRecorder(Protocol):
         ...
 
 
-class Joined(Protocol):
-    """A run of another process that this one takes part in."""
-
-    @property
-    def recorder(self) -> RunRecorder:
-        """Writes the journal of this process."""
-        ...
-
-    @property
-    def started(self) -> RunStarted:
-        """How the run began."""
-        ...
-
-    @property
-    def plan(self) -> list[PlanStep]:
-        """The plan as it stands."""
-        ...
-
-    @property
-    def closed(self) -> bool:
-        """Whether the run has ended: nobody joins it any more."""
-        ...
-
-
 class Recorder(Protocol):
     """Opens records; the entry-point group `robot_sf_otel_recorder` names implementations."""
 
@@ -137,7 +128,17 @@ class Recorder(Protocol):
         """Create the record of a new run. Never raises: without a disk it keeps events."""
         ...
 
-    def join_run(self, run_dir: Path) -> Joined | None:
+    def resume_run(
+        self, run: str, time_unix_nano: int, pipeline: str | None
+    ) -> tuple[RunRecorder, RunState]:
+        """Become the owner of a run that was stopped; `pipeline` None takes one of any.
+
+        Raises:
+            CannotResume: There is no such run, or it cannot be resumed.
+        """
+        ...
+
+    def join_run(self, run_dir: Path, time_unix_nano: int) -> tuple[RunRecorder, RunState] | None:
         """Take part in a run of another process; None where it is unreadable."""
         ...
 
@@ -184,7 +185,9 @@ class StepView:
 class Console(Protocol):
     """Tells the operator what happens; never raises."""
 
-    def run_started(self, run_id: str, pipeline: str, run_dir: Path) -> None:
+    def run_started(
+        self, run_id: str, pipeline: str, run_dir: Path, *, resumed: bool = False
+    ) -> None:
         """Say that a run opened."""
         ...
 
@@ -275,6 +278,8 @@ class Runtime:
     sensors: Sensors | None = None
     clock: Clock = field(default_factory=SystemClock)
     observer: Observer | None = None
+    resume: str | None = None
+    """The run that the next one to be opened goes on with."""
     linked_run_id: str | None = None
     """The closed run whose directory this process inherited; new runs are linked to it."""
 
@@ -296,6 +301,10 @@ class Observer(Protocol):
 
     def run_closed(self, run: LiveRun, outcome: Outcome) -> None:
         """Let go of a run that has ended."""
+        ...
+
+    def eta_seconds(self, run: LiveRun) -> float | None:
+        """Return the seconds to the end of a run as of a step's start or end, None if unknown."""
         ...
 
     def step_began(self) -> None:

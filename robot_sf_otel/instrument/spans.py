@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -13,7 +14,7 @@ from robot_sf_otel import semconv
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
-    from opentelemetry.trace import Span
+    from opentelemetry.trace import Span, Tracer
 
     from robot_sf_otel.instrument.live_run import LiveRun
     from robot_sf_otel.instrument.live_step import LiveStep
@@ -47,6 +48,35 @@ def format_traceparent(span: SpanContext) -> str:
 def remote_span(parent: SpanContext) -> Span:
     """Return a span that stands for one of another process."""
     return NonRecordingSpan(parent)
+
+
+class _InTrace:
+    """An id generator that puts spans without parent into a trace that exists.
+
+    Args:
+        ids: Generates the ids of spans.
+        trace_id: The trace.
+    """
+
+    def __init__(self, ids: Any, trace_id: int) -> None:  # noqa: ANN401 - the SDK's protocol
+        self._trace_id = trace_id
+        self.generate_span_id = ids.generate_span_id
+        self.is_trace_id_random = getattr(ids, "is_trace_id_random", lambda: False)
+
+    def generate_trace_id(self) -> int:
+        """Return the id of the trace."""
+        return self._trace_id
+
+
+def start_root(tracer: Tracer, trace_id: int, name: str, **settings: Any) -> Span:  # noqa: ANN401 - what start_span takes
+    """Start a span without parent in a trace that exists already; a root span that goes on."""
+    settings["context"] = trace.set_span_in_context(trace.INVALID_SPAN)
+    # A copy, because other threads start spans with the tracer meanwhile.
+    mine: Any = copy.copy(tracer)
+    if hasattr(mine, "id_generator"):
+        mine.id_generator = _InTrace(mine.id_generator, trace_id)
+    span: Span = mine.start_span(name, **settings)
+    return span
 
 
 def live_context(span: Span) -> SpanContext:

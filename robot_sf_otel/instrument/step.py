@@ -303,19 +303,23 @@ def _name_of(function: Callable[..., Any]) -> str:
     return str(getattr(function, "__name__", type(function).__name__))
 
 
-def planned(entry: object) -> tuple[str, str | None, float | None]:
-    """Return (step_id, title, expected seconds) of an entry of a plan.
+Planned = tuple[str, str | None, float | None, float | None]
+"""An entry of a plan: step_id, title, expected seconds, total."""
+
+
+def planned(entry: object) -> Planned:
+    """Return (step_id, title, expected seconds, total) of an entry of a plan.
 
     Raises:
         TypeError: The entry is neither a name nor a function.
     """
     if isinstance(entry, str):
-        return entry[:MAX_NAME], None, None
+        return entry[:MAX_NAME], None, None, None
     spec = getattr(entry, SPEC_ATTRIBUTE, None)
     if isinstance(spec, StepSpec):
-        return spec.step_id[:MAX_NAME], spec.title, spec.expected_seconds
+        return spec.step_id[:MAX_NAME], spec.title, spec.expected_seconds, spec.total
     if callable(entry):
-        return _name_of(entry), None, None
+        return _name_of(entry), None, None, None
     msg = f"a plan names steps or decorated functions, not {entry!r}"
     raise TypeError(msg)
 

@@ -218,13 +218,18 @@ class RunRecovered(_Event, tag="run_recovered"):
 
 
 class RunResumed(_Event, tag="run_resumed"):
-    """A closed run goes on under a new root span.
+    """A closed run goes on in another process, under a new root span of the same trace.
 
-    `duration_seconds` is how long it had run until then, without pauses.
+    `previous_span_id` is the root span that the new one is linked to, `duration_seconds` how long
+    the run had run until then, without pauses.
     """
 
     process: str | None = None
+    argv: list[str] = []
+    cwd: str | None = None
+    previous_span_id: str | None = None
     duration_seconds: float | None = None
+    adoptable: bool = False
 
 
 Event = (

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from robot_sf_otel.manifest.formats import number
+from robot_sf_otel.manifest.formats import number, percent
 
 if TYPE_CHECKING:
-    from robot_sf_otel.manifest.schema import PipelineRunRecord
+    from robot_sf_otel.manifest.schema import Eta, PipelineRunRecord
 
 
 def environment_facts(record: PipelineRunRecord) -> dict[str, Any]:
@@ -46,6 +46,28 @@ def evidence_sentence(evidence: dict[str, Any]) -> str:
         parts.append(text)
     parts += [f"{name.replace('_', ' ')} {value_phrase(value)}" for name, value in rest.items()]
     return ", ".join(parts)
+
+
+def eta_sentence(eta: Eta) -> str | None:
+    """Return how good the ETAs of a completed run were, None where none was shown."""
+    scores = eta.scores
+    if scores is None or not scores.shown:
+        return None
+    parts = [
+        f"off by {percent(error * 100)} of the run {when}"
+        for error, when in (
+            (scores.error_after_step_2, "after its second step"),
+            (scores.error_at_half_time, "at half time"),
+        )
+        if error is not None
+    ]
+    if scores.share_inside_band is not None:
+        parts.append(
+            f"the end lay within the 80 % band in {percent(scores.share_inside_band * 100)}"
+        )
+    runs = "1 earlier run" if eta.history_runs == 1 else f"{eta.history_runs} earlier runs"
+    times = "once" if scores.shown == 1 else f"{scores.shown} times"
+    return f"An ETA was shown {times}, from {runs}: {', '.join(parts) or 'too late to be judged'}."
 
 
 def value_phrase(value: object) -> str:

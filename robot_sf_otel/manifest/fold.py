@@ -7,20 +7,19 @@ that was killed all come from here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from robot_sf_otel.manifest import events as e
-from robot_sf_otel.manifest.events import NANOSECONDS, Event, rfc3339
+from robot_sf_otel.manifest.eta_log import EtaLog
+from robot_sf_otel.manifest.events import Event, rfc3339
+from robot_sf_otel.manifest.execution import Execution, units
 from robot_sf_otel.manifest.plan import Plan
 from robot_sf_otel.manifest.schema import (
     TERMINAL_RUN,
     Anomaly,
     Artifact,
-    ErrorInfo,
     Eta,
     FieldSummary,
-    MetricValue,
     PerformanceRecommendation,
     PerformanceTestResult,
     PipelineRunRecord,
@@ -30,34 +29,21 @@ from robot_sf_otel.manifest.schema import (
     RunSummary,
     SelfCost,
     StepExecutionEntry,
+    StepSample,
     StepStatus,
     TelemetrySnapshot,
-    Usage,
 )
 from robot_sf_otel.manifest.sessions import Sessions
 
-
-@dataclass(slots=True)
-class _Execution:
-    """One execution of a step as seen so far."""
-
-    step_id: str
-    display_name: str
-    started_ns: int
-    span_id: str | None = None
-    parent_span_id: str | None = None
-    process: str | None = None
-    status: StepStatus = "running"
-    ended_ns: int | None = None
-    duration: float | None = None
-    progress: Progress = field(default_factory=Progress)
-    curve: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
-    metrics: dict[str, MetricValue] = field(default_factory=dict[str, MetricValue])
-    artifacts: list[Artifact] = field(default_factory=list[Artifact])
-    error: ErrorInfo | None = None
-    skip_reason: str | None = None
-    usage: Usage = field(default_factory=Usage)
-    eta_seconds: float | None = None
+_TURNS: Final = (
+    e.RunStarted,
+    e.PlanChanged,
+    e.StepStarted,
+    e.StepFinished,
+    e.StepSkipped,
+    e.WorkerLost,
+    e.RunResumed,
+)
 
 
 class RunFold:
@@ -71,7 +57,7 @@ class RunFold:
         self._scenario: str | None = None
         self.sessions = Sessions()
         """When the run ran, under which root span, and what closed it."""
-        self._executions: dict[str, _Execution] = {}
+        self._executions: dict[str, Execution] = {}
         self._identities: dict[str, dict[str, Any]] = {}
         self._skips: dict[str, e.StepSkipped] = {}
         self._facts: dict[str, dict[str, Any]] = {
@@ -82,9 +68,11 @@ class RunFold:
         self._recommendations: dict[str, PerformanceRecommendation] = {}
         self._anomalies: dict[str, Anomaly] = {}
         self._perf_tests: list[PerformanceTestResult] = []
-        self._eta = Eta()
+        self._eta = EtaLog()
         self._faults: dict[str, int] = {}
         self._self_cost: SelfCost | None = None
+        self.turns = 0
+        """Events so far that change what is still to be done."""
 
     @property
     def run_id(self) -> str | None:
@@ -97,6 +85,21 @@ class RunFold:
         return self._header
 
     @property
+    def pipeline(self) -> str | None:
+        """The pipeline's name, None until it was seen."""
+        return self._pipeline
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters that were logged so far."""
+        return self._facts["params"]
+
+    @property
+    def scenario(self) -> str | None:
+        """The scenario, None where none was named."""
+        return self._scenario
+
+    @property
     def status(self) -> RunStatus:
         """`pending` before the start, `running`, or how it ended."""
         if self.sessions.end is not None:
@@ -105,6 +108,7 @@ class RunFold:
 
     def apply(self, event: Event) -> None:  # noqa: C901, PLR0912 - one case an event, nothing else
         """Take one event in."""
+        self.turns += isinstance(event, _TURNS)
         match event:
             case e.RunStarted():
                 self._on_run_started(event)
@@ -174,7 +178,7 @@ class RunFold:
         key = event.span_id or f"{event.step_id}@{event.time_unix_nano}"
         if key in self._executions:
             return
-        run = _Execution(
+        run = Execution(
             step_id=event.step_id,
             display_name=event.display_name or event.step_id,
             started_ns=event.time_unix_nano,
@@ -182,25 +186,19 @@ class RunFold:
             parent_span_id=event.parent_span_id,
             process=event.process,
             progress=Progress(total=event.total, unit=event.unit),
+            expected_seconds=event.expected_seconds,
         )
         self._executions[key] = run
 
     def _on_step_progress(self, event: e.StepProgress) -> None:
         if (run := self._executions.get(event.span_id or "")) and run.status == "running":
-            run.progress = event.progress
+            run.measure(event.progress, event.time_unix_nano)
 
     def _on_step_finished(self, event: e.StepFinished) -> None:
         run = self._executions.get(event.span_id or "")
         if run is None or run.status != "running":
             return
-        run.status = event.status
-        run.ended_ns = event.time_unix_nano
-        run.duration = event.duration_seconds
-        run.progress = event.progress or run.progress
-        run.curve = event.progress_curve
-        run.error = event.error
-        run.skip_reason = event.skip_reason
-        run.usage = event.usage or run.usage
+        run.finish(event)
 
     def _on_artifact(self, event: e.ArtifactLogged) -> None:
         if run := self._executions.get(event.span_id or ""):
@@ -215,7 +213,8 @@ class RunFold:
             self._facts["summary"].update(event.metrics)
 
     def _on_eta(self, event: e.EtaShown) -> None:
-        self._eta = event.eta
+        ran = self.sessions.ran_until(event.time_unix_nano)
+        self._eta.show(event.eta, ran, len(self.completed()))
         run = self._executions.get(event.span_id or "")
         if run is not None and run.eta_seconds is None:
             run.eta_seconds = event.eta.remaining_seconds
@@ -223,7 +222,7 @@ class RunFold:
     def _on_worker_lost(self, event: e.WorkerLost) -> None:
         for run in self._executions.values():
             if run.process == event.process and run.status == "running":
-                self._close(run, event.time_unix_nano, "failed", event.reason)
+                run.close(event.time_unix_nano, "failed", event.reason)
 
     def _on_run_end(self, event: e.RunFinished | e.RunRecovered) -> None:
         if self.sessions.end is not None:
@@ -244,17 +243,9 @@ class RunFold:
     def _close_running(self, now_ns: int, status: StepStatus, reason: str | None) -> None:
         for run in self._executions.values():
             if run.status == "running":
-                self._close(run, now_ns, status, reason)
+                run.close(now_ns, status, reason)
 
-    @staticmethod
-    def _close(run: _Execution, now_ns: int, status: StepStatus, reason: str | None) -> None:
-        run.status = status
-        run.ended_ns = now_ns
-        run.duration = max(0.0, (now_ns - run.started_ns) / NANOSECONDS)
-        if status == "failed":
-            run.error = ErrorInfo(type="lost", message=reason or "ended without reporting")
-
-    def _is_top_level(self, run: _Execution) -> bool:
+    def _is_top_level(self, run: Execution) -> bool:
         return (run.parent_span_id or "") not in self._executions
 
     @property
@@ -283,56 +274,60 @@ class RunFold:
 
         A step's own events tell it only at the end; the samples tell how far it got meanwhile.
         """
+        time_ns = snapshot.timestamp_ms * 1_000_000
         if snapshot.steps:
             for sample in snapshot.steps:
-                self._note(sample.step_id, sample.span_id, sample.done, sample.total, sample.rate)
+                self._note(sample, time_ns)
         elif snapshot.step_id is not None and snapshot.progress_done is not None:
-            self._note(
-                snapshot.step_id,
-                None,
-                snapshot.progress_done,
-                snapshot.progress_total,
-                snapshot.steps_per_sec,
+            only = StepSample(
+                step_id=snapshot.step_id,
+                done=snapshot.progress_done,
+                total=snapshot.progress_total,
+                rate=snapshot.steps_per_sec,
             )
+            self._note(only, time_ns)
 
-    def _note(
-        self,
-        step_id: str,
-        span_id: str | None,
-        done: float,
-        total: float | None,
-        rate: float | None,
-    ) -> None:
-        run = self._executions.get(span_id or "") or next(
+    def _note(self, sample: StepSample, time_ns: int) -> None:
+        run = self._executions.get(sample.span_id or "") or next(
             (
                 run
                 for run in reversed(self._executions.values())
-                if run.step_id == step_id and run.status == "running"
+                if run.step_id == sample.step_id and run.status == "running"
             ),
             None,
         )
         if run is not None and run.status == "running":
             unit = run.progress.unit
-            run.progress = Progress(done=done, total=total, unit=unit, rate=rate)
+            run.measure(
+                Progress(done=sample.done, total=sample.total, unit=unit, rate=sample.rate), time_ns
+            )
 
-    def _in_order(self) -> list[_Execution]:
+    def _in_order(self) -> list[Execution]:
         """Executions by their start; of those that began at once the parents first."""
         return sorted(self._executions.values(), key=lambda run: (run.started_ns, self._depth(run)))
 
-    def _depth(self, run: _Execution) -> int:
+    def _depth(self, run: Execution) -> int:
         seen: set[str] = set()
         while (parent := run.parent_span_id or "") in self._executions and parent not in seen:
             seen.add(parent)
             run = self._executions[parent]
         return len(seen)
 
+    def completed(self) -> frozenset[str]:
+        """Return the top-level steps that have completed in one of their attempts."""
+        return frozenset(run.step_id for run in self.top_level() if run.status == "completed")
+
+    def begun(self) -> frozenset[str]:
+        """Return the top-level steps that began at least once."""
+        return frozenset(run.step_id for run in self.top_level())
+
+    def top_level(self) -> list[Execution]:
+        """Return the executions of top-level steps, in the order in which they were seen."""
+        return [run for run in self._executions.values() if self._is_top_level(run)]
+
     def running(self) -> list[StepExecutionEntry]:
         """Return the executions that are under way, in the order in which they were seen."""
-        return [
-            self._entry(run, None, 1)
-            for run in self._executions.values()
-            if run.status == "running"
-        ]
+        return [run.entry(None, 1) for run in self._executions.values() if run.status == "running"]
 
     def processes_at_work(self) -> dict[str, dict[str, Any]]:
         """Return who the child processes with a step under way are, by the name of each.
@@ -367,8 +362,11 @@ class RunFold:
         plan = self.plan
         steps = self._entries(plan)
         end = self.sessions.end
-        finished = end is not None and self.status in TERMINAL_RUN
         duration = self.sessions.duration()
+        finished = end is not None and self.status in TERMINAL_RUN
+        eta = Eta() if finished else self._eta.last
+        if self.status == "completed" and duration is not None:
+            eta = self._eta.of_completed(duration)
         cost = self._self_cost or self_cost or SelfCost()
         cost.faults = [
             text if count == 1 else f"{text} ({count} times)"
@@ -401,7 +399,7 @@ class RunFold:
             recommendations=list(self._recommendations.values()),
             perf_tests=self._perf_tests,
             artifacts=self._artifacts,
-            eta=self._eta,
+            eta=eta,
             summary=self._summary(plan, steps, duration),
             telemetry=telemetry or {},
             self_cost=cost,
@@ -418,7 +416,7 @@ class RunFold:
                 begun.add(run.step_id)
             slot = (run.step_id, run.parent_span_id if parent else None)
             attempts[slot] = attempts.get(slot, 0) + 1
-            rows.append((run.started_ns, self._entry(run, parent, attempts[slot])))
+            rows.append((run.started_ns, run.entry(parent, attempts[slot])))
         pending: list[StepExecutionEntry] = []
         for planned in plan.steps:
             if planned.step_id in begun:
@@ -441,41 +439,17 @@ class RunFold:
             entry.order = order
         return entries
 
-    @staticmethod
-    def _entry(run: _Execution, parent: _Execution | None, attempt: int) -> StepExecutionEntry:
-        return StepExecutionEntry(
-            step_id=run.step_id,
-            display_name=run.display_name,
-            order=0,
-            status=run.status,
-            attempt=attempt,
-            parent_step_id=parent.step_id if parent else None,
-            span_id=run.span_id,
-            process=run.process,
-            started_at=rfc3339(run.started_ns),
-            ended_at=rfc3339(run.ended_ns) if run.ended_ns is not None else None,
-            duration_seconds=run.duration,
-            eta_snapshot_seconds=run.eta_seconds,
-            progress=run.progress,
-            progress_curve=run.curve,
-            metrics=run.metrics,
-            artifacts=run.artifacts,
-            error=run.error,
-            skip_reason=run.skip_reason,
-            usage=run.usage,
-        )
-
     def _summary(
         self, plan: Plan, steps: list[StepExecutionEntry], duration: float | None
     ) -> RunSummary:
-        top = [run for run in self._executions.values() if self._is_top_level(run)]
+        top = self.top_level()
         ended = [
             run for run in top if run.status == "completed" and not plan.is_skipped(run.step_id)
         ]
         last = max(ended, key=lambda run: run.ended_ns or 0, default=None)
         timed = [run for run in top if run.duration and run.progress.done > 0]
         seconds = sum(run.duration or 0.0 for run in timed)
-        done = _units(timed)
+        done = units(timed)
         return RunSummary(
             total_duration_seconds=duration,
             steps_completed=len({run.step_id for run in ended}),
@@ -486,17 +460,3 @@ class RunFold:
             running_steps=[entry.step_id for entry in steps if entry.status == "running"],
             custom=self._facts["summary"],
         )
-
-
-def _units(executions: list[_Execution]) -> float:
-    """Return the units of progress that were done in executions.
-
-    A further attempt may begin where the one before it was: only its rate tells what it did itself.
-    """
-    seen: set[str] = set()
-    units = 0.0
-    for run in executions:
-        rate = run.progress.rate if run.step_id in seen else None
-        units += run.progress.done if rate is None else rate * (run.duration or 0.0)
-        seen.add(run.step_id)
-    return units

@@ -9,7 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from robot_sf_otel.manifest import usage
-from robot_sf_otel.manifest.facts import environment_facts, evidence_sentence, is_dirty
+from robot_sf_otel.manifest.facts import (
+    environment_facts,
+    eta_sentence,
+    evidence_sentence,
+    is_dirty,
+)
 from robot_sf_otel.manifest.formats import (
     PROGRESS_FIELDS,
     UNKNOWN,
@@ -355,6 +360,8 @@ def _self(record: PipelineRunRecord) -> list[str]:
             f"wrote {size(cost.bytes_written)}, took {number(cost.samples_taken)} samples, "
             f"missed {number(cost.samples_missed)}, dropped {number(cost.events_dropped)} events."
         )
+    if judged := eta_sentence(record.eta):
+        lines += ["", judged]
     if cost.faults:
         lines += ["", "Telemetry itself had faults; the pipeline was not affected:", ""]
         lines += [f"- {escape(fault, 2000)}" for fault in cost.faults]

@@ -76,6 +76,7 @@ class PlanStep(Struct, kw_only=True):
     step_id: str
     display_name: str | None = None
     expected_seconds: float | None = None
+    total: float | None = None
 
 
 class StepExecutionEntry(Struct, kw_only=True):
@@ -232,8 +233,23 @@ class PerformanceTestResult(Struct, kw_only=True):
     recommendations_ref: list[str] = []
 
 
+class EtaScores(Struct, kw_only=True):
+    """How good the ETAs of a completed run were.
+
+    Errors are |predicted total - duration| / duration; None where no ETA was shown then.
+    """
+
+    shown: int = 0
+    error_after_step_2: float | None = None
+    error_at_half_time: float | None = None
+    share_inside_band: float | None = None
+
+
 class Eta(Struct, kw_only=True):
-    """Time to the end of a run, with the 80 % interval; None is unknown."""
+    """Time to the end of a run, with the 80 % interval; None is unknown.
+
+    `scores` are of a run that has completed.
+    """
 
     remaining_seconds: float | None = None
     low_seconds: float | None = None
@@ -241,6 +257,7 @@ class Eta(Struct, kw_only=True):
     total_seconds: float | None = None
     basis: str | None = None
     history_runs: int = 0
+    scores: EtaScores | None = None
 
 
 class RunSummary(Struct, kw_only=True):

@@ -35,6 +35,8 @@ _MORE: Final = (
     Column("gpu_mem_peak_mb", "GPU memory", mebibytes),
     Column("energy_joules", "GPU energy", joules),
 )
+ALL: Final = (*CPU_AND_MEMORY, *_MORE)
+"""Every entry that people are shown."""
 
 
 def columns(steps: Iterable[StepExecutionEntry]) -> list[Column]:

@@ -67,10 +67,12 @@ class BarDisplay:
         # What ends the interpreter without ending the run must not leave half a screen behind.
         atexit.register(self._at_exit)
 
-    def run_started(self, run_id: str, pipeline: str, run_dir: Path) -> None:
+    def run_started(
+        self, run_id: str, pipeline: str, run_dir: Path, *, resumed: bool = False
+    ) -> None:
         """Say which run this is and where its files lie."""
         self._pipeline = one_line(pipeline, messages.TITLE_LIMIT)
-        self._keep(messages.opening(run_id, pipeline, run_dir), _DIM)
+        self._keep(messages.opening(run_id, pipeline, run_dir, resumed=resumed), _DIM)
         self._draw()
 
     def step_started(

@@ -30,7 +30,9 @@ _PATIENCE_SECONDS: Final = 0.2
 class Display(Protocol):
     """Shows what happens, one way or the other."""
 
-    def run_started(self, run_id: str, pipeline: str, run_dir: Path) -> None:
+    def run_started(
+        self, run_id: str, pipeline: str, run_dir: Path, *, resumed: bool = False
+    ) -> None:
         """A run opened."""
         ...
 
@@ -118,14 +120,16 @@ class ConsoleProgress:
     def _silent(self) -> bool:
         return self._mode == "off" or os.getpid() != self._pid
 
-    def run_started(self, run_id: str, pipeline: str, run_dir: Path) -> None:
+    def run_started(
+        self, run_id: str, pipeline: str, run_dir: Path, *, resumed: bool = False
+    ) -> None:
         """Say that a run opened, and settle how its progress is shown."""
         with self._shown():
             if self._silent():
                 return
             self._live += 1
             self._display = self._display or self._choose()
-            self._display.run_started(run_id, pipeline, run_dir)
+            self._display.run_started(run_id, pipeline, run_dir, resumed=resumed)
 
     def run_joined(self) -> None:
         """Show the steps of this process, whose run another process opened and will end."""

@@ -36,10 +36,14 @@ class LineDisplay:
         self._allowance = _BURST
         self._refilled = clock()
         self._left_out = 0
+        self._eta_said = False
 
-    def run_started(self, run_id: str, pipeline: str, run_dir: Path) -> None:
+    def run_started(
+        self, run_id: str, pipeline: str, run_dir: Path, *, resumed: bool = False
+    ) -> None:
         """Say which run this is and where its files lie."""
-        self._say(messages.opening(run_id, pipeline, run_dir))
+        self._eta_said = False
+        self._say(messages.opening(run_id, pipeline, run_dir, resumed=resumed))
 
     def step_started(
         self, view: StepView, eta_seconds: float | None, elapsed_seconds: float
@@ -57,6 +61,7 @@ class LineDisplay:
         elapsed_seconds: float,
     ) -> None:
         """Say how a step ended and how long it took."""
+        self._eta_said |= eta_seconds is not None
         note = messages.outcome(status, duration_seconds)
         line = messages.step_line(name, eta_seconds, elapsed_seconds, note)
         self._say(line, sparing=status in {"completed", "skipped"})
@@ -64,8 +69,9 @@ class LineDisplay:
     def tick(
         self, steps: Sequence[StepView], eta_seconds: float | None, elapsed_seconds: float
     ) -> None:
-        """Say which steps run when nothing was said for `PERIOD_SECONDS`."""
-        if self._clock() - self._last_line < PERIOD_SECONDS:
+        """Say which steps run when nothing was said for `PERIOD_SECONDS`, or of the first ETA."""
+        news = eta_seconds is not None and not self._eta_said
+        if not news and self._clock() - self._last_line < PERIOD_SECONDS:
             return
         for view in steps[:_MAX_RUNNING]:
             self._step(view, eta_seconds, elapsed_seconds)
@@ -96,6 +102,7 @@ class LineDisplay:
 
     def _step(self, view: StepView, eta_seconds: float | None, elapsed_seconds: float) -> None:
         name = messages.step_name(view.title, view.position, view.total_steps)
+        self._eta_said |= eta_seconds is not None
         self._say(messages.step_line(name, eta_seconds, elapsed_seconds))
 
     def _say(self, text: str, level: str = "INFO", *, sparing: bool = True) -> None:

@@ -46,15 +46,16 @@ def outcome(status: str, seconds: float) -> str:
     return f"{status} {word} {duration(seconds)}"
 
 
-def opening(run_id: str, pipeline: str, run_dir: Path) -> str:
-    """Return what is said when a run opens."""
+def opening(run_id: str, pipeline: str, run_dir: Path, *, resumed: bool = False) -> str:
+    """Return what is said when a run opens, or goes on after it was stopped."""
+    what = "Resumed run" if resumed else "Run"
     where = shown_path(run_dir)
     # What the path says already is not said twice: the line should fit a terminal.
     named = "" if Path(where).name == run_id else f" {one_line(run_id, TITLE_LIMIT)}"
     name = one_line(pipeline, TITLE_LIMIT)
     if f"-{name}-" in where:
-        return f"Run{named} {where}"
-    return f"Run{named} of {name} – {where}"
+        return f"{what}{named} {where}"
+    return f"{what}{named} of {name} – {where}"
 
 
 def verdict(status: str, seconds: float, reason: str | None) -> str:

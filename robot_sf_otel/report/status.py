@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
-from robot_sf_otel.manifest.formats import UNKNOWN, coarse_duration, duration
+from robot_sf_otel.manifest.formats import UNKNOWN, coarse_duration, duration, progress
 from robot_sf_otel.report import tables
 from robot_sf_otel.report.page import Page, plain, status_text
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from robot_sf_otel.analysis.durations import StepDuration
     from robot_sf_otel.manifest.schema import PipelineRunRecord, TelemetrySnapshot
 
 _STEPS: Final = 40
@@ -51,12 +52,54 @@ def add_header(page: Page, record: PipelineRunRecord, now: datetime) -> None:
         page.line(f"Folder   {plain(record.artifact_dir)}")
 
 
+def milestones(record: PipelineRunRecord) -> tuple[object, ...]:
+    """Return what makes a line of its own worth it when it changes: all but progress and time."""
+    summary = record.summary
+    return (
+        record.status,
+        summary.steps_completed,
+        summary.steps_total,
+        tuple(summary.running_steps),
+        summary.recommendation_count,
+        len(record.anomalies),
+    )
+
+
+def status_line(record: PipelineRunRecord, now: datetime) -> str:
+    """Return a run in one line: `13:00:05 running for 2m, 1 of 3 steps, train 40/100 it, ETA 3m`.
+
+    Args:
+        record: The run.
+        now: The present, with the time zone that it is said in.
+    """
+    summary = record.summary
+    took = coarse_duration(tables.run_seconds(record, now))
+    since = "for" if record.status == "running" else "after"
+    parts = [
+        f"{now.astimezone():%H:%M:%S} {plain(record.pipeline, 60)} {record.status} {since} {took}",
+        f"{summary.steps_completed} of {summary.steps_total} steps",
+    ]
+    for step in record.steps:
+        if step.status == "running":
+            done = step.progress
+            far = progress(done.done, done.total, done.unit)
+            name = plain(step.display_name, 60)
+            parts.append(name if far == UNKNOWN else f"{name} {plain(far, 60)}")
+    if record.status == "running":
+        parts.append(f"ETA {tables.eta_text(record.eta)}")
+    elif record.status_reason and record.status != "completed":
+        parts.append(plain(record.status_reason, 500))
+    return ", ".join(parts)
+
+
 def add_status(
     page: Page,
     record: PipelineRunRecord,
     sample: TelemetrySnapshot | None,
     problems: Sequence[str],
     now: datetime,
+    *,
+    history: Sequence[StepDuration] | None = None,
 ) -> None:
     """Add everything that `status` shows.
 
@@ -66,13 +109,14 @@ def add_status(
         sample: Its last telemetry sample.
         problems: What could not be read.
         now: The present.
+        history: The top-level steps beside those of earlier runs; None leaves that column out.
     """
     add_header(page, record, now)
     if record.status == "running":
         page.line(f"ETA      {tables.eta_text(record.eta)}")
     if record.steps:
         page.line()
-        tables.add_steps(page, record, now, usage=False, limit=_STEPS)
+        tables.add_steps(page, record, now, usage=False, limit=_STEPS, history=history)
     tables.add_errors(page, record.steps, trace=False, limit=_ERRORS)
     tables.add_findings(page, "Recommendations", record.recommendations)
     tables.add_findings(page, "Anomalies", record.anomalies)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from robot_sf_otel.manifest.facts import environment_facts, exact_phrase
+from robot_sf_otel.manifest.facts import environment_facts, eta_sentence, exact_phrase
 from robot_sf_otel.manifest.formats import (
     UNKNOWN,
     duration,
@@ -114,6 +114,9 @@ def _add_values(page: Page, heading: str, values: Mapping[str, Any]) -> None:
 
 
 def _add_cost(page: Page, record: PipelineRunRecord) -> None:
+    if judged := eta_sentence(record.eta):
+        page.line()
+        page.line(judged, "dim")
     cost = record.self_cost
     if cost.cpu_seconds is None:
         return

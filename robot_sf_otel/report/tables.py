@@ -27,6 +27,7 @@ from robot_sf_otel.report.page import Page, plain, status_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from robot_sf_otel.analysis.durations import StepDuration
     from robot_sf_otel.manifest.schema import (
         Anomaly,
         Eta,
@@ -99,7 +100,9 @@ def eta_text(eta: Eta) -> str:
 def add_runs(page: Page, records: Sequence[PipelineRunRecord], now: datetime) -> None:
     """Add a line for each run; a wide page shows pipeline, host and the reason of a failure."""
     wide, widest = page.width >= _WIDE, page.width >= _WIDEST
+    live = wide and any(record.status == "running" for record in records)
     head = ["RUN", "STATUS", "STARTED", "DURATION:", "STEPS:"]
+    head += ["ETA:"] if live else []
     head += ["PIPELINE"] if wide else []
     head += ["HOST", "REASON"] if widest else []
     rows: list[list[str | Text]] = []
@@ -112,6 +115,8 @@ def add_runs(page: Page, records: Sequence[PipelineRunRecord], now: datetime) ->
             duration(run_seconds(record, now)),
             f"{summary.steps_completed}/{summary.steps_total}",
         ]
+        if live:
+            row.append(eta_text(record.eta) if record.status == "running" else "")
         if wide:
             row.append(plain(record.pipeline, _NAME))
         if widest:
@@ -124,7 +129,13 @@ def add_runs(page: Page, records: Sequence[PipelineRunRecord], now: datetime) ->
 
 
 def add_steps(
-    page: Page, record: PipelineRunRecord, now: datetime, *, usage: bool, limit: int
+    page: Page,
+    record: PipelineRunRecord,
+    now: datetime,
+    *,
+    usage: bool,
+    limit: int,
+    history: Sequence[StepDuration] | None = None,
 ) -> None:
     """Add the table of steps, nested ones below their parents.
 
@@ -134,12 +145,16 @@ def add_steps(
         now: The present, for steps that run.
         usage: Whether CPU time and memory are shown.
         limit: Rows at most; of a longer list the two ends and what did not go well are shown.
+        history: How long the top-level steps took in earlier runs; None leaves that column out.
     """
     shown, left_out = _selected(outline(record.steps), limit)
     wide = page.width >= _WIDE
     roomy = wide or not usage
     attempts = any(step.attempt > 1 for step in record.steps)
-    head = ["#:", "STEP", "STATUS", "DURATION:", "PROGRESS:"]
+    head = ["#:", "STEP", "STATUS", "DURATION:"]
+    usual = None if history is None else {step.step_id: _usual(step) for step in history}
+    head += [] if usual is None else ["USUALLY:"]
+    head.append("PROGRESS:")
     if roomy:
         head.append("RATE:")
     if attempts:
@@ -155,8 +170,10 @@ def add_steps(
             title,
             status_text(step.status),
             duration(step_seconds(step, now)),
-            plain(progress(done.done, done.total, done.unit if roomy else ""), 30),
         ]
+        if usual is not None:
+            row.append("" if step.parent_step_id else usual.get(step.step_id, UNKNOWN))
+        row.append(plain(progress(done.done, done.total, done.unit if roomy else ""), 30))
         if roomy:
             row.append(rate(done.rate))
         if attempts:
@@ -164,8 +181,19 @@ def add_steps(
         row += [column.of(step.usage) for column in bill]
         rows.append(row)
     page.table(head, rows, wrap=1)
+    if history is not None and any(step.earlier_runs for step in history):
+        page.line(
+            "USUALLY is the median of comparable earlier runs, and how many there are.", "dim"
+        )
     if left_out:
         page.line(f"… {left_out:,} more steps; all of them with --format json", "dim")
+
+
+def _usual(step: StepDuration) -> str:
+    """Return the median of the earlier runs and how many there are, `41.2 s (12)`, or `--`."""
+    if step.earlier_median is None:
+        return UNKNOWN
+    return f"{duration(step.earlier_median)} ({step.earlier_runs})"
 
 
 def _selected(

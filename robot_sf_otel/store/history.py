@@ -1,31 +1,40 @@
-"""The runs of one or more artifact roots: found, filtered, and named by people."""
+"""The runs of one or more artifact roots: filtered, learned from, and named by people."""
 
 from __future__ import annotations
 
-import calendar
 import difflib
 import itertools
-import os
-import re
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from robot_sf_otel.manifest.codec import decode_raw
+import msgspec
+
 from robot_sf_otel.manifest.events import NANOSECONDS
+from robot_sf_otel.manifest.schema import SelfCost
+from robot_sf_otel.store.directories import (
+    Folder,
+    find_runs,
+    first_line,
+    folders_newest_first,
+    holds_run,
+    newest_first,
+    precise_start,
+    started_ns,
+)
+from robot_sf_otel.store.index import Entry, Facts, RunIndex, facts_of
 from robot_sf_otel.store.layout import TRACKER_DIR, RunPaths
-from robot_sf_otel.store.lines import BYTE_ORDER_MARK, bare, open_for_reading
 from robot_sf_otel.store.reader import LoadedRun, UnreadableRun, load_run, unreadable_record
+from robot_sf_otel.store.stamp import take_stamp
 
 if TYPE_CHECKING:
-    from robot_sf_otel.manifest.schema import PipelineRunRecord
+    from robot_sf_otel.manifest.schema import PipelineRunRecord, StepExecutionEntry
 
 LATEST: Final = "latest"
-_STAMP: Final = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z-")
 _NAMED: Final = 3
 """How many similar run ids an answer names."""
-_HEAD: Final = 1024 * 1024
 _COMPARED: Final = 2_000
 """How many of the newest runs an unknown id is compared with."""
 _SHOWN: Final = 120
@@ -39,93 +48,29 @@ class AmbiguousRun(LookupError):  # noqa: N818 - said to people as it is
     """Several runs begin like this; the message names them."""
 
 
-def find_runs(roots: Sequence[Path]) -> list[Path]:
-    """Return the run directories under artifact roots, in no order; links are not followed."""
-    found: dict[str, Path] = {}
-    for root in roots:
-        tracker = root / TRACKER_DIR
-        try:
-            with os.scandir(tracker) as entries:
-                names = [
-                    entry.name
-                    for entry in entries
-                    # A hidden one is what a `prune` has taken out but not deleted yet.
-                    if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
-                ]
-        except (OSError, ValueError):
-            continue
-        real = os.path.realpath(tracker)  # two roots may be one
-        for name in names:
-            if os.path.isfile(f"{real}/{name}/manifest.jsonl"):  # noqa: PTH113 - 10,000 of them
-                found.setdefault(f"{real}/{name}", tracker / name)
-    return list(found.values())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Filter:
+    """What runs are asked for; None asks for nothing."""
 
+    status: str | None = None
+    scenario: str | None = None
+    pipeline: str | None = None
+    host: str | None = None
+    tag: str | None = None
 
-def started_ns(run_dir: Path) -> int:
-    """Return when a run began, in Unix nanoseconds: from its id, else from its first event."""
-    stamp = stamp_seconds(run_dir.name)
-    return _precise_start(run_dir) if stamp is None else stamp * NANOSECONDS
+    def asks(self) -> bool:
+        """Return whether there is a run that it could leave out."""
+        return self != _Filter()
 
-
-def stamp_seconds(name: str) -> int | None:
-    """Return the time in a generated run id as Unix seconds, None where there is none."""
-    stamp = _STAMP.match(name)
-    if stamp is None:
-        return None
-    year, month, day, hour, minute, second = map(int, stamp.groups())
-    try:
-        return calendar.timegm((year, month, day, hour, minute, second))
-    except (ValueError, OverflowError):
-        return None
-
-
-def _precise_start(run_dir: Path) -> int:
-    first = first_line(run_dir)
-    begun = first.get("time_unix_nano")
-    if isinstance(begun, int):
-        return begun
-    created = first.get("created_at")  # the original tracker
-    try:
-        if isinstance(created, str):
-            return int(datetime.fromisoformat(created).timestamp() * NANOSECONDS)
-    except (ValueError, OverflowError):
-        pass
-    try:
-        return run_dir.stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-def first_line(run_dir: Path) -> dict[str, Any]:
-    """Return what the first line of a run's journal holds, nothing where it cannot be read."""
-    fd = open_for_reading(RunPaths(run_dir).journal)
-    if fd is None:
-        return {}
-    try:
-        line = os.pread(fd, _HEAD, 0).partition(b"\n")[0]
-        return decode_raw(bare(line.removeprefix(BYTE_ORDER_MARK))) or {}
-    except (OSError, ValueError):
-        return {}
-    finally:
-        os.close(fd)
-
-
-def newest_first(roots: Sequence[Path]) -> Iterator[Path]:
-    """Yield the run directories under artifact roots, newest first.
-
-    The time in a run id orders them without a file being read; only runs of the same second, and
-    those with names of their own, are looked into.
-    """
-    runs = sorted(
-        ((started_ns(run_dir), run_dir) for run_dir in find_runs(roots)),
-        key=lambda run: run[0] // NANOSECONDS,
-        reverse=True,
-    )
-    for _, same_second in itertools.groupby(runs, key=lambda run: run[0] // NANOSECONDS):
-        together = [run_dir for _, run_dir in same_second]
-        if len(together) > 1:
-            together.sort(key=lambda run_dir: (_precise_start(run_dir), run_dir.name), reverse=True)
-        yield from together
+    def takes(self, run: Facts) -> bool:
+        """Return whether a run is one of those that are asked for."""
+        return (
+            (self.status is None or run.status == self.status)
+            and (self.pipeline is None or run.pipeline == self.pipeline)
+            and (self.host is None or self.host in run.hosts)
+            and (self.tag is None or self.tag in run.tags)
+            and (self.scenario is None or _is_scenario(run.scenario, self.scenario))
+        )
 
 
 def list_records(
@@ -187,46 +132,131 @@ def list_loaded(
     tag: str | None = None,
 ) -> list[LoadedRun]:
     """Return what `list_records` does, with the steps and the directory of each run."""
-    matching = (
-        run
-        for run in _readable(roots, since_ns, until_ns)
-        if (status is None or run.record.status == status)
-        and (pipeline is None or run.record.pipeline == pipeline)
-        and (host is None or host in {run.record.host.get("hostname"), run.record.host.get("name")})
-        and (tag is None or tag in run.record.tags)
-        and (scenario is None or _is_scenario(run.record.scenario_config_path, scenario))
+    wanted = _Filter(status=status, scenario=scenario, pipeline=pipeline, host=host, tag=tag)
+    folders = _between(folders_newest_first(roots), since_ns, until_ns)
+    with closing(_matching(folders, wanted)) as matching:
+        return list(itertools.islice(matching, limit))
+
+
+def earlier_runs(
+    roots: Sequence[Path],
+    *,
+    pipeline: str,
+    before_ns: int | None = None,
+    limit: int = 50,
+    unread: int | None = None,
+) -> list[PipelineRunRecord]:
+    """Return the newest completed runs of a pipeline, oldest first, to learn durations from.
+
+    Their records are slim: identity, parameters, host and summary, and of each step its outcome,
+    times, progress and bill.
+
+    Args:
+        roots: Artifact roots.
+        pipeline: Name of the pipeline.
+        before_ns: Only runs that began before this time, Unix nanoseconds.
+        limit: How many at most.
+        unread: How many runs that the index does not know are read at most, where an answer in
+            time is worth more than a whole one; None for all.
+    """
+    wanted = _Filter(status="completed", pipeline=pipeline)
+    folders = _between(folders_newest_first(roots), None, before_ns)
+    with closing(_matching(folders, wanted, unread)) as matching:
+        newest = [_slim(run.record) for run in itertools.islice(matching, limit)]
+    return newest[::-1]
+
+
+def _slim(record: PipelineRunRecord) -> PipelineRunRecord:
+    return msgspec.structs.replace(
+        record,
+        argv=[],
+        vcs={},
+        runtime={},
+        steps=[_slim_step(step) for step in record.steps],
+        anomalies=[],
+        recommendations=[],
+        perf_tests=[],
+        artifacts=[],
+        telemetry={},
+        self_cost=SelfCost(),
     )
-    return list(itertools.islice(matching, limit))
 
 
-def _readable(
-    roots: Sequence[Path], since_ns: int | None, until_ns: int | None
-) -> Iterator[LoadedRun]:
-    for run_dir in newest_first(roots):
-        begun = started_ns(run_dir)
-        if begun in {_second(since_ns), _second(until_ns)}:
-            begun = _precise_start(run_dir)
+def _slim_step(step: StepExecutionEntry) -> StepExecutionEntry:
+    return msgspec.structs.replace(step, metrics={}, artifacts=[], error=None)
+
+
+def _between(
+    folders: Iterator[Folder], since_ns: int | None, until_ns: int | None
+) -> Iterator[Folder]:
+    """Yield the runs that began in a span of time, of those that come newest first."""
+    if since_ns is None and until_ns is None:
+        yield from folders
+        return
+    edges = {None if edge is None else edge // NANOSECONDS for edge in (since_ns, until_ns)}
+    for folder in folders:
+        begun = folder.second * NANOSECONDS
+        if folder.second in edges:
+            begun = precise_start(Path(folder.path))
         if until_ns is not None and begun >= until_ns:
             continue
         if since_ns is not None and begun < since_ns:
-            if begun < (since_ns // NANOSECONDS) * NANOSECONDS:
+            if folder.second < since_ns // NANOSECONDS:
                 break
             continue
-        try:
-            run = load_run(run_dir, telemetry=False)
-        except UnreadableRun as error:
-            if not run_dir.exists():  # deleted since it was found
+        yield folder
+
+
+def _matching(
+    folders: Iterator[Folder], wanted: _Filter, unread: int | None = None
+) -> Generator[LoadedRun]:
+    """Yield the runs that are asked for; the index tells which ones need not be read."""
+    if not wanted.asks():
+        yield from filter(None, map(_readable, folders))
+        return
+    indexes: dict[str, RunIndex] = {}
+    try:
+        for folder in folders:
+            index = indexes.get(folder.tracker)
+            if index is None:
+                index = indexes[folder.tracker] = RunIndex(Path(folder.tracker))
+            entry = index.entries.get(folder.name)
+            if entry is not None and entry.stamp == take_stamp(folder.path):
+                run = _readable(folder) if wanted.takes(entry.facts) else None
+            elif unread == 0:
                 continue
-            run = LoadedRun(run_dir, unreadable_record(run_dir, str(error)), [str(error)])
-        except (OSError, ValueError, RecursionError) as error:
-            reason = f"{run_dir} cannot be read: {error}"
-            run = LoadedRun(run_dir, unreadable_record(run_dir, reason), [reason])
-        yield run
+            else:
+                unread = None if unread is None else unread - 1
+                run = _readable(folder)
+                if run is not None:
+                    _note(index, run)
+            if run is not None and wanted.takes(facts_of(run.record)):
+                yield run
+    finally:
+        for index in indexes.values():
+            index.save()
 
 
-def _second(time_ns: int | None) -> int | None:
-    """Return the second of a time, as it stands in a run id."""
-    return None if time_ns is None else time_ns // NANOSECONDS * NANOSECONDS
+def _note(index: RunIndex, run: LoadedRun) -> None:
+    """Put a run into the index if it has ended for good and did not change while it was read."""
+    if run.stamp is not None and run.stamp == take_stamp(str(run.run_dir)):
+        index.add(Entry(run.run_dir.name, run.stamp, facts_of(run.record)))
+
+
+def _readable(folder: Folder) -> LoadedRun | None:
+    """Return a run, with the reason where it cannot be read; None where there is none."""
+    run_dir = Path(folder.path)
+    if not holds_run(folder.path):
+        return None
+    try:
+        return load_run(run_dir, telemetry=False)
+    except UnreadableRun as error:
+        if not run_dir.exists():
+            return None
+        reason = str(error)
+    except (OSError, ValueError, RecursionError) as error:
+        reason = f"{run_dir} cannot be read: {error}"
+    return LoadedRun(run_dir, unreadable_record(run_dir, reason), [reason])
 
 
 def _is_scenario(recorded: str | None, wanted: str) -> bool:
@@ -300,3 +330,18 @@ def _not_found(roots: Sequence[Path], text: str) -> str:
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
     close = difflib.get_close_matches(text[:_SHOWN], names, n=_NAMED, cutoff=0.0)
     return f"no run {shown!r}; the closest are {', '.join(close)}"
+
+
+__all__ = [
+    "LATEST",
+    "AmbiguousRun",
+    "RunNotFound",
+    "earlier_runs",
+    "find_runs",
+    "first_line",
+    "list_loaded",
+    "list_records",
+    "newest_first",
+    "resolve_run",
+    "started_ns",
+]

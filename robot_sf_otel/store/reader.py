@@ -18,14 +18,16 @@ from robot_sf_otel.store.layout import RunPaths
 from robot_sf_otel.store.legacy import OLD_FORMAT, read_old_run
 from robot_sf_otel.store.lines import last_lines, read_whole
 from robot_sf_otel.store.lock import owner_state, read_owner
+from robot_sf_otel.store.stamp import take_stamp
 from robot_sf_otel.store.tail import is_too_deep, may_be_deep
 from robot_sf_otel.store.telemetry import iter_snapshots, last_snapshot, summarise
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from robot_sf_otel.manifest.schema import FieldSummary, TelemetrySnapshot
+    from robot_sf_otel.manifest.schema import TelemetrySnapshot
     from robot_sf_otel.store.identity import ProcessIdentity
+    from robot_sf_otel.store.stamp import Stamp
 
 LOST: Final = "the process that ran it is gone and did not close the record"
 _TAIL: Final = 256 * 1024
@@ -34,6 +36,15 @@ _LARGEST: Final = 64 * 1024 * 1024
 """Bytes beyond which manifest.json is not read: the journals are, in bounded memory."""
 _FRESH_SECONDS: Final = 5.0
 """How far manifest.json of a live run may be behind its samples and still tell their figures."""
+
+_OLD_FIGURES: Final = (
+    "the telemetry figures are those of manifest.json, without the last samples; `summary` reads "
+    "all of them"
+)
+_NO_FIGURES: Final = (
+    "there are no telemetry figures, as manifest.json has none and there are many samples; "
+    "`summary` reads all of them"
+)
 
 
 class UnreadableRun(ValueError):  # noqa: N818 - a state of the run, not of the caller
@@ -47,13 +58,21 @@ class LoadedRun:
         run_dir: Where it lies.
         record: What is known about it.
         problems: What could not be read, for people.
+        stamp: That of its files where all is as manifest.json has it, None where it was folded.
     """
 
-    def __init__(self, run_dir: Path, record: PipelineRunRecord, problems: list[str]) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        record: PipelineRunRecord,
+        problems: list[str],
+        stamp: Stamp | None = None,
+    ) -> None:
         """Keep what was read."""
         self.run_dir = run_dir
         self.record = record
         self.problems = problems
+        self.stamp = stamp
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the type of the record's field
         """Return a field of the record."""
@@ -182,7 +201,7 @@ def _named(owner: ProcessIdentity | None) -> str:
     return f" (pid {owner.pid} on {owner.host})" if owner is not None else ""
 
 
-def load_run(run_dir: Path, *, telemetry: bool = True) -> LoadedRun:
+def load_run(run_dir: Path, *, telemetry: bool = True, most_bytes: int | None = None) -> LoadedRun:
     """Read a run, whatever state it is in; nothing is written.
 
     A run whose process is gone without a closing event is shown as `failed`.
@@ -191,13 +210,16 @@ def load_run(run_dir: Path, *, telemetry: bool = True) -> LoadedRun:
         run_dir: The run's directory.
         telemetry: Whether samples are summarised where manifest.json is behind them; without, its
             figures are taken as they are.
+        most_bytes: Bytes of samples that are summarised at most, for an answer in time; the figures
+            of a longer file are those of manifest.json, or left out, and `problems` says so.
 
     Raises:
         UnreadableRun: The directory holds no run.
     """
+    stamp = take_stamp(str(run_dir))
     written = _written_record(run_dir)
-    if written is not None and _is_final(run_dir, written):
-        return LoadedRun(run_dir, written, _version_problem(written))
+    if written is not None and _is_final(written, stamp):
+        return LoadedRun(run_dir, written, _version_problem(written), stamp)
     fold, problems = fold_run(run_dir)
     if fold.started is None:
         return _without_start(run_dir, written, problems)
@@ -212,7 +234,13 @@ def load_run(run_dir: Path, *, telemetry: bool = True) -> LoadedRun:
     if state == "dead" and fold.status not in TERMINAL_RUN:
         fold.apply(closing_event(run_dir, fold))
         problems.append("the run was not closed; it is shown as failed")
-    figures = _figures(run_dir, written, alive=state == "alive", exact=telemetry)
+    figures = written.telemetry if written is not None else {}
+    if telemetry and _is_behind(run_dir, written, alive=state == "alive"):
+        samples = RunPaths(run_dir).telemetry
+        if most_bytes is None or _size(samples) <= most_bytes:
+            figures = summarise(samples)
+        else:
+            problems.append(_OLD_FIGURES if figures else _NO_FIGURES)
     cost = written.self_cost if written is not None else None
     try:
         record = fold.record(telemetry=figures, self_cost=cost)
@@ -241,21 +269,24 @@ def _without_start(
     return LoadedRun(run_dir, written, [*problems, said])
 
 
-def _figures(
-    run_dir: Path, written: PipelineRunRecord | None, *, alive: bool, exact: bool
-) -> dict[str, FieldSummary]:
-    """Return the summary of the samples: as written if that is fresh, for a day has 86,400."""
-    paths = RunPaths(run_dir)
+def _is_behind(run_dir: Path, written: PipelineRunRecord | None, *, alive: bool) -> bool:
+    """Return whether there are samples that the figures of manifest.json do not know."""
     if written is None:
-        return summarise(paths.telemetry) if exact else {}
+        return True
+    paths = RunPaths(run_dir)
     try:
         behind = paths.telemetry.stat().st_mtime - paths.record.stat().st_mtime
     except OSError:
-        behind = 0.0
+        return False
     # The owner of a live run writes both about every second, one after the other.
-    if not exact or behind <= (_FRESH_SECONDS if alive else 0.0):
-        return written.telemetry
-    return summarise(paths.telemetry)
+    return behind > (_FRESH_SECONDS if alive else 0.0)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def unreadable_record(run_dir: Path, reason: str) -> PipelineRunRecord:
@@ -292,17 +323,9 @@ def _free_values(record: PipelineRunRecord) -> list[object]:
     ]
 
 
-def _is_final(run_dir: Path, record: PipelineRunRecord) -> bool:
+def _is_final(record: PipelineRunRecord, stamp: Stamp | None) -> bool:
     """Return whether manifest.json is terminal and no journal was written after it."""
-    if record.status not in TERMINAL_RUN:
-        return False
-    paths = RunPaths(run_dir)
-    try:
-        written = paths.record.stat().st_mtime_ns
-        journals = [paths.journal, *worker_journals(run_dir)]
-        return all(path.stat().st_mtime_ns <= written for path in journals)
-    except OSError:
-        return False
+    return record.status in TERMINAL_RUN and stamp is not None and stamp.is_derived
 
 
 def _version_problem(record: PipelineRunRecord) -> list[str]:

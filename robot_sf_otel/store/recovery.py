@@ -134,7 +134,7 @@ def close_dead_run(
     Raises:
         OSError: The closing event cannot be written.
     """
-    with _alone(run_dir):
+    with alone(run_dir):
         fold, _ = fold_run(run_dir)
         left = _why_left(run_dir, fold, owner, now_ns / 1e9)
         if left is None and owner is None:
@@ -235,7 +235,7 @@ def _why_left(
 
 
 @contextmanager
-def _alone(run_dir: Path) -> Generator[None]:
+def alone(run_dir: Path) -> Generator[None]:
     """Hold the journal's own lock, so that one process at a time decides whether a run is dead.
 
     Not run.lock: a forked child of the dead process may hold that for days. Nobody else locks the

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import benchmarks.__main__ as command
 from benchmarks import (
     demo_cost,
+    history_cost,
     idle,
     import_cost,
     limits,
@@ -26,6 +27,7 @@ from benchmarks import (
     record_size,
     run_cost,
     sample_cost,
+    status_cost,
     step_cost,
     training,
 )
@@ -52,6 +54,8 @@ TINY = Counts(
     forks=1,
     training_seconds=0.04,
     syncs=2,
+    listed_runs=25,
+    day_samples=50,
 )
 HERE = machine.Machine(
     cpu="a processor",
@@ -201,6 +205,27 @@ def test_memory_is_measured_apart_for_the_first_samples_and_the_others(tmp_path:
 
     assert [row.name.rpartition(", ")[2] for row in rows] == ["first 20", "the other 80"]
     assert all(row.figure is not None and row.figure.unit == "MB" for row in rows)
+
+
+def test_list_is_measured_with_each_filter_and_without_its_index(tmp_path: Path) -> None:
+    groups = measured("list", tmp_path)
+
+    lists, earlier = groups.values()
+    assert lists[0].name == history_cost.PLAIN
+    assert {row.limit_wall for row in lists[:-1]} == {limits.LIST}
+    assert (lists[-1].name, lists[-1].limit_wall) == (history_cost.FIRST, limits.LIST_FIRST)
+    assert [row.name for row in earlier] == [
+        "pipeline of a tenth of the runs",
+        "pipeline of no run",
+    ]
+
+
+def test_status_is_measured_in_each_state_of_a_run(tmp_path: Path) -> None:
+    (rows,) = measured("status", tmp_path).values()
+
+    assert [row.name for row in rows[::2]] == list(status_cost.STATES)
+    assert {row.limit_wall for row in rows[::2]} == {limits.STATUS}
+    assert all(row.figure is not None and row.figure.value > 1 for row in rows[1::2])
 
 
 def test_overhead_is_measured_in_processes_with_telemetry_and_without(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from robot_sf_otel.manifest.codec import decode_document
 from robot_sf_otel.manifest.schema import PipelineRunRecord
 from tests.data import sample_runs
+from tests.data.ended_runs import write_run
 from tests.unit.cli.answer import Answer
 
 if TYPE_CHECKING:
@@ -183,6 +184,21 @@ def test_status_as_json_is_the_record_with_its_last_sample(
     assert len(answer.json["steps"]) == 4
     assert answer.json["latest_sample"]["cpu_percent_process"] == 52.0
     assert answer.json["problems"] == []
+
+
+def test_status_has_the_duration_of_each_step_in_earlier_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for at, seconds in enumerate((2.0, 4.0, 9.0)):
+        write_run(tmp_path / "output", f"r{at}", at=at, steps={"train": seconds})
+    (row,) = Answer(capsys, "status", "--format", "json").json["history"]
+    assert (row["step_id"], row["seconds"], row["earlier_median"], row["earlier_runs"]) == (
+        "train",
+        9.0,
+        3.0,
+        2,
+    )
+    assert "9.0 s  3.0 s (2)" in Answer(capsys, "status").out
 
 
 def test_summary_as_json_is_a_valid_record(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

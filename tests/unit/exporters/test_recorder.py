@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOW = 1_767_225_600_000_000_000
+SECOND = 1_000_000_000
 TRACE, ROOT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
@@ -375,15 +376,17 @@ def test_run_of_another_process_is_joined_with_its_plan(
     owner = open_run()
     owner.record(started(owner, plan=[PlanStep(step_id="a"), PlanStep(step_id="b")]))
     port = ManifestRecorder(Config(artifact_root=tmp_path))
-    joined = port.join_run(owner.run_dir)
+    joined = port.join_run(owner.run_dir, NOW + SECOND)
     assert joined is not None
-    assert (joined.started.run_id, joined.started.trace_id) == (owner.run_id, TRACE)
-    assert [planned.step_id for planned in joined.plan] == ["a", "b"]
-    assert not joined.closed
+    recorder, state = joined
+    assert isinstance(recorder, WorkerRecorder)
+    assert (state.started.run_id, state.started.trace_id) == (owner.run_id, TRACE)
+    assert (state.plan.ids, state.elapsed_seconds) == (["a", "b"], 1.0)
+    assert not state.closed
     owner.record(finished())
-    joined = port.join_run(owner.run_dir)
+    joined = port.join_run(owner.run_dir, NOW)
     assert joined is not None
-    assert joined.closed
+    assert joined[1].closed
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no journal\n", b'{"event":"step_started"}\n'])
@@ -392,7 +395,7 @@ def test_directory_without_a_readable_start_is_not_joined(
 ) -> None:
     if content is not None:
         (tmp_path / "manifest.jsonl").write_bytes(content)
-    assert ManifestRecorder(Config(artifact_root=tmp_path)).join_run(tmp_path) is None
+    assert ManifestRecorder(Config(artifact_root=tmp_path)).join_run(tmp_path, NOW) is None
 
 
 # ---------------------------------------------------------------------------------- without a disk

@@ -263,6 +263,7 @@ def test_plan_names_decorated_functions_plain_ones_and_strings(runs: CapturedRun
         "step_id": "fit",
         "display_name": "Fit the model",
         "expected_seconds": 3.0,
+        "total": None,
     }
 
 

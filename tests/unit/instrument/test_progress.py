@@ -304,3 +304,23 @@ def test_sample_names_all_steps_when_several_run(tmp_path: Path) -> None:
         ("inner", 2, 5),
     ]
     assert sample.step_id == "inner"
+
+
+# ---------------------------------------------------------------------------------- after a resume
+
+
+def test_first_progress_of_a_resumed_step_is_where_it_goes_on_and_no_speed(tmp_path: Path) -> None:
+    clock = FakeClock()
+    with capture_run(tmp_path, clock=clock, run_name="r"):
+        run = pipeline("p").start()
+        with step("train", total=100) as first:
+            first.set_progress(60)
+        run.finish("failed")
+    with capture_run(tmp_path, clock=clock, resume="r") as runs:
+        with pipeline("p"), step("train", total=100) as again:
+            again.set_progress(60)
+            clock.advance(4)
+            again.advance(40)
+        record = runs.record
+    assert [entry.attempt for entry in record.steps] == [1, 2]
+    assert (record.steps[1].progress.done, record.steps[1].progress.rate) == (100, 10)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from robot_sf_otel.analysis.durations import StepDuration
 from robot_sf_otel.manifest.schema import FieldSummary, TelemetrySnapshot
 from robot_sf_otel.report.page import Page, write_text
-from robot_sf_otel.report.status import add_status
+from robot_sf_otel.report.status import add_status, milestones, status_line
 from robot_sf_otel.report.summary import add_summary
 from robot_sf_otel.report.tables import add_runs, parse_time, short_time
 from tests.data import sample_runs
@@ -82,6 +83,56 @@ def test_status_of_a_running_run_has_eta_band_progress_and_time_so_far() -> None
     assert "ETA      11m (9m to 14m)" in text
     assert "running      1m 57s  120/500 episodes  3.20/s" in text
     assert text.rstrip().endswith("Telemetry\n  unavailable")
+
+
+def test_a_wide_list_has_the_eta_of_live_runs() -> None:
+    records = [sample_runs.running().record(), sample_runs.healthy().record()]
+    wide, narrow, over = page(columns=120), page(columns=80), page(columns=120)
+    for shown, listed in ((wide, records), (narrow, records), (over, records[1:])):
+        add_runs(shown, listed, NOW)
+    assert "11m (9m to 14m)" in wide.text()
+    assert "ETA" not in narrow.text()
+    assert "ETA" not in over.text()
+
+
+def test_status_has_the_usual_duration_of_top_level_steps() -> None:
+    record = sample_runs.healthy().record()
+    history = [StepDuration(record.steps[0].step_id, "Train", 1.0, 41.2, 12)]
+    shown = page(columns=120)
+    add_status(shown, record, None, [], NOW, history=history)
+    rows = [line.split() for line in shown.text().splitlines()]
+    (train,) = (row for row in rows if row[:2] == ["1", "Train"])
+    assert "41.2 s (12)" in " ".join(train)
+    (clone,) = (row for row in rows if row[1:2] == ["Behavioural"])
+    assert "--" in clone
+    assert "USUALLY is the median of comparable earlier runs" in shown.text()
+
+
+def test_without_earlier_runs_the_usual_duration_is_unknown() -> None:
+    record = sample_runs.healthy().record()
+    shown = page()
+    add_status(shown, record, None, [], NOW, history=[])
+    assert "USUALLY" in shown.text()
+    assert "USUALLY is" not in shown.text()
+
+
+def test_a_run_is_told_in_a_line() -> None:
+    assert status_line(sample_runs.running().record(), NOW).partition(" ")[2] == (
+        "imitation running for 2m, 1 of 3 steps, Collect expert trajectories 120/500 episodes, "
+        "ETA 11m (9m to 14m)"
+    )
+    line = status_line(sample_runs.failed().record(), NOW)
+    assert "\n" not in line
+    assert " failed after " in line
+
+
+def test_progress_and_time_are_no_milestones() -> None:
+    before, after = (sample_runs.running().record() for _ in range(2))
+    after.steps[0].progress.done += 1
+    after.eta.remaining_seconds = 1.0
+    assert milestones(before) == milestones(after)
+    after.summary.steps_completed += 1
+    assert milestones(before) != milestones(after)
 
 
 def test_status_of_a_failed_run_says_why_and_which_attempt() -> None:

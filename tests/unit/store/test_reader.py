@@ -250,6 +250,30 @@ def test_written_figures_are_taken_where_they_are_fresh(
     assert load_run(run_dir).record.telemetry["fps"].count == count
 
 
+@pytest.mark.parametrize("written", [True, False], ids=["manifest.json behind", "none"])
+def test_of_too_many_samples_the_written_figures_are_shown_and_that_is_said(
+    run_dir: Path, *, written: bool
+) -> None:
+    write(run_dir / "manifest.jsonl", started())
+    write_owner(run_dir, alive=False)
+    samples = [TelemetrySnapshot(timestamp_ms=number, fps=5.0) for number in range(10)]
+    (run_dir / "telemetry.jsonl").write_bytes(b"".join(map(encode_snapshot, samples)))
+    if written:
+        figures = FieldSummary(count=7, mean=1.0, p95=1.0, maximum=1.0)
+        record = PipelineRunRecord(run_id="r", pipeline="p", telemetry={"fps": figures})
+        (run_dir / "manifest.json").write_bytes(encode_document(record))
+        os.utime(run_dir / "manifest.json", (1, 1))
+    size = (run_dir / "telemetry.jsonl").stat().st_size
+
+    assert load_run(run_dir, most_bytes=size).record.telemetry["fps"].count == 10
+    bounded = load_run(run_dir, most_bytes=size - 1)
+    assert {name: field.count for name, field in bounded.record.telemetry.items()} == (
+        {"fps": 7} if written else {}
+    )
+    assert "`summary` reads all of them" in bounded.problems[-1]
+    assert load_run(run_dir, telemetry=False).problems == bounded.problems[:-1]
+
+
 def test_loaded_run_can_be_copied(run_dir: Path) -> None:
     write(run_dir / "manifest.jsonl", started(), finished(9))
     run = load_run(run_dir)

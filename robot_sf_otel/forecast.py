@@ -1,0 +1,154 @@
+"""The ETA of a live run: learned from its history, worked out now and then, counted down between.
+
+Every ETA that somebody can see (console, manifest) is one that was worked out and recorded.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING, Final
+
+from robot_sf_otel.analysis.eta import EtaEngine
+from robot_sf_otel.analysis.eta_input import past_run, shown, situation, size_parameter
+from robot_sf_otel.manifest.events import NANOSECONDS, EtaShown
+from robot_sf_otel.manifest.schema import Eta
+from robot_sf_otel.store.history import earlier_runs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from robot_sf_otel.analysis.eta import Situation
+    from robot_sf_otel.instrument.live_run import LiveRun
+    from robot_sf_otel.manifest.fold import RunFold
+
+BOUNDARY_SECONDS: Final = 1.0
+"""Shortest time between two estimates at starts and ends of steps: a run of thousands of short
+steps does not pay for each."""
+WITHIN_SECONDS: Final = 5.0
+"""Shortest time between two estimates within a step."""
+WITHIN_SHARE: Final = 0.01
+"""The same as a share of the time that the run has run, up to `WITHIN_LONGEST`."""
+WITHIN_LONGEST: Final = 60.0
+"""Seconds after which an ETA is old, whatever the age of the run; `status` shows the last one."""
+COST_SHARE: Final = 0.01
+"""Largest share of the time that estimates may take."""
+RUNS: Final = 50
+"""Earlier runs that are learned from."""
+UNREAD: Final = 200
+"""Runs unknown to the index that are read for it at most; more would take seconds."""
+
+
+class Forecast:
+    """The ETA of one run that this process owns.
+
+    Args:
+        run: The run.
+        root: The artifact root with its history.
+    """
+
+    def __init__(self, run: LiveRun, root: Path) -> None:
+        self._run = run
+        self._root = root
+        self._host = socket.gethostname()
+        self._engine = EtaEngine(())
+        self._size: str | None = None
+        self._turns = 0
+        self._learned: str | None = None
+        self._shown: Eta | None = None
+        self._shown_at = 0.0
+        self._boundary_due = 0.0
+        self._due = 0.0
+
+    def learn(self, pipeline: str) -> None:
+        """Read the history of a pipeline; takes a moment, so not in the pipeline's own thread."""
+        records = earlier_runs([self._root], pipeline=pipeline, limit=RUNS, unread=UNREAD)
+        self._size = size_parameter(records)
+        seen = (past_run(record, self._size) for record in records)
+        history = [past for past in seen if past is not None]
+        self._engine = EtaEngine(history)
+        self._learned = pipeline
+        self._due = self._boundary_due = 0.0
+
+    def at_boundary(self) -> float | None:
+        """Return the remaining seconds at the start or end of a step, None where unknown."""
+        now = self._now()
+        if now >= self._boundary_due:
+            self._work_out(now)
+        return self._remaining(now)
+
+    def within(self) -> float | None:
+        """Return the remaining seconds while steps run, None where unknown. Monitor thread only."""
+        now = self._now()
+        name, turns = self._run.recorder.look(_news) or (None, self._turns)
+        if name is not None and self._learned not in {None, name}:
+            self.learn(name)  # a child process gave the run its name
+        if now >= self._due or (turns != self._turns and now >= self._boundary_due):
+            self._work_out(now)
+        return self._remaining(now)
+
+    def _now(self) -> float:
+        return self._run.runtime.clock.monotonic()
+
+    def _remaining(self, now: float) -> float | None:
+        if self._shown is None or self._shown.remaining_seconds is None:
+            return None
+        return max(0.0, self._shown.remaining_seconds - (now - self._shown_at))
+
+    def _work_out(self, now: float) -> None:
+        began = time.thread_time()
+        run = self._run
+        time_ns = run.runtime.clock.time_ns()
+
+        def look(fold: RunFold) -> Situation | None:
+            self._turns = fold.turns
+            return situation(fold, time_ns, self._host, self._size)
+
+        seen = run.recorder.look(look)
+        if seen is None:  # another thread is busy with the record
+            return
+        eta = shown(self._engine.predict(seen))
+        if eta is not None or self._shown is not None:
+            ids = run.ids()
+            if own := [step for step in run.running_steps() if not step.nested]:
+                ids["span_id"] = own[-1].span_id
+            run.recorder.record(EtaShown(eta=eta or Eta(), **ids), sync=False)
+        self._shown, self._shown_at = eta, now
+        cost = (time.thread_time() - began) / COST_SHARE
+        self._boundary_due = now + max(BOUNDARY_SECONDS, cost)
+        self._due = now + max(
+            WITHIN_SECONDS, min(WITHIN_LONGEST, seen.elapsed * WITHIN_SHARE), cost
+        )
+
+
+def _news(fold: RunFold) -> tuple[str | None, int]:
+    return fold.pipeline, fold.turns
+
+
+class JoinedForecast:
+    """The ETA of a run of another process: what its owner showed last.
+
+    Args:
+        run: The run.
+    """
+
+    def __init__(self, run: LiveRun) -> None:
+        self._run = run
+        self._due = 0.0
+        self._end_ns: float | None = None
+
+    def at_boundary(self) -> float | None:
+        """Return the remaining seconds, None where unknown."""
+        clock = self._run.runtime.clock
+        now = clock.monotonic()
+        if now >= self._due:
+            self._due = now + BOUNDARY_SECONDS
+            self._end_ns = None
+            if (event := self._run.recorder.shown_eta()) is not None:
+                left = event.eta.remaining_seconds
+                self._end_ns = None if left is None else event.time_unix_nano + left * NANOSECONDS
+        if self._end_ns is None:
+            return None
+        return max(0.0, (self._end_ns - clock.time_ns()) / NANOSECONDS)
+
+    within = at_boundary

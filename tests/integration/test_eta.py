@@ -1,0 +1,70 @@
+"""The ETA of real runs: unknown at first, learned from the runs before, scored at the end."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from robot_sf_otel.store.reader import load_run
+
+if TYPE_CHECKING:
+    from tests.integration.scripts import Scripts
+
+pytestmark = pytest.mark.integration
+
+PIPELINE = """
+    import time
+    from robot_sf_otel import configure, pipeline, step, track
+
+    configure(console="lines")
+
+    @pipeline("p", steps=["collect", "train", "evaluate"])
+    def main():
+        for name, units in (("collect", 6), ("train", 12), ("evaluate", 4)):
+            with step(name):
+                for _ in track(range(units)):
+                    time.sleep(0.1)
+
+    main()
+"""
+LINES = {"ROBOT_SF_OTEL_CONSOLE": "lines", "ROBOT_SF_OTEL_INTERVAL": "0.2"}
+
+
+def test_the_second_run_knows_from_the_first_when_it_will_be_done(scripts: Scripts) -> None:
+    scripts.run(PIPELINE, env=LINES)
+    scripts.run(PIPELINE, env=LINES)
+    first, second = (load_run(run_dir) for run_dir in scripts.run_dirs)
+    assert first.record.eta.history_runs == 0
+    assert second.record.eta.history_runs == 1
+    shown = [event for event in second.journal() if event["event"] == "eta_shown"]
+    took = second.record.duration_seconds
+    for event in shown:
+        eta = event["eta"]
+        assert 0 <= eta["low_seconds"] <= eta["remaining_seconds"] <= eta["high_seconds"]
+        # Far from exact: the steps are short, and other tests run beside.
+        assert eta["total_seconds"] == pytest.approx(took, rel=0.5)
+    scores = second.record.eta.scores
+    assert scores is not None
+    assert scores.shown == len(shown) > 0
+
+
+def test_the_console_says_the_eta_when_a_step_ends(scripts: Scripts) -> None:
+    scripts.run(PIPELINE, env=LINES)
+    finished = scripts.run(PIPELINE, env=LINES)
+    (line,) = [text for text in finished.errors.splitlines() if "train – completed" in text]
+    assert "(ETA --" not in line
+    assert "(ETA " in line
+
+
+def test_a_command_that_is_tracked_from_outside_learns_too(scripts: Scripts) -> None:
+    script = str(scripts.write(PIPELINE))
+    command = [sys.executable, "-m", "robot_sf_otel.cli.main", "run", "--", sys.executable, script]
+    assert scripts.start_command(command, env=LINES).ends().code == 0
+    finished = scripts.start_command(command, env=LINES).ends()
+    assert finished.code == 0, finished.errors
+    second = scripts.records[-1]
+    assert (second.pipeline, second.eta.history_runs) == ("p", 1)
+    (line,) = [text for text in finished.errors.splitlines() if "evaluate (ETA" in text]
+    assert "(ETA --" not in line

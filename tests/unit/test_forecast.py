@@ -1,0 +1,216 @@
+"""The ETA of a live run: worked out now and then, recorded each time, counted down between."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from robot_sf_otel import forecast as module
+from robot_sf_otel.analysis.eta import Estimate
+from robot_sf_otel.forecast import Forecast, JoinedForecast
+from robot_sf_otel.manifest import events as e
+from robot_sf_otel.manifest.fold import RunFold
+from robot_sf_otel.manifest.schema import Eta, PlanStep
+from robot_sf_otel.testing import FakeClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from robot_sf_otel.analysis.eta import PastRun, Situation
+    from robot_sf_otel.instrument.live_run import LiveRun
+
+
+class Recorder:
+    """Holds a fold; `busy` is another thread at work on it."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.fold = RunFold()
+        plan = [PlanStep(step_id="train")]
+        self.fold.apply(
+            e.RunStarted(time_unix_nano=clock.time_ns(), run_id="r", pipeline="p", plan=plan)
+        )
+        self.busy = False
+        self.recorded: list[e.Event] = []
+        self.shown: e.EtaShown | None = None
+
+    def look(self, function: Callable[[RunFold], object]) -> object:
+        return None if self.busy else function(self.fold)
+
+    def record(self, *events: e.Event, sync: bool = True) -> None:
+        assert not sync  # nobody's step waits for the disk because of an ETA
+        self.recorded.extend(events)
+
+    def shown_eta(self) -> e.EtaShown | None:
+        return self.shown
+
+
+class Engine:
+    """Answers what it is told to, and counts."""
+
+    answer = Estimate(100.0, 90.0, 120.0, 100.0, "history", 2, shown=True)
+    asked = 0
+    history: Sequence[PastRun] = ()
+
+    def __init__(self, history: Sequence[PastRun]) -> None:
+        type(self).history = history
+
+    def predict(self, _: Situation) -> Estimate:
+        type(self).asked += 1
+        return self.answer
+
+
+@pytest.fixture(autouse=True)
+def engine(monkeypatch: pytest.MonkeyPatch) -> type[Engine]:
+    class Fresh(Engine):
+        pass
+
+    monkeypatch.setattr(module, "EtaEngine", Fresh)
+    return Fresh
+
+
+class Bench:
+    def __init__(self, root: Path) -> None:
+        self.clock = FakeClock()
+        self.recorder = Recorder(self.clock)
+        run: Any = SimpleNamespace(
+            name="p",
+            recorder=self.recorder,
+            runtime=SimpleNamespace(clock=self.clock),
+            running_steps=list,
+            ids=lambda: {"time_unix_nano": self.clock.time_ns(), "span_id": "root"},
+        )
+        self.run = cast("LiveRun", run)
+        self.forecast = Forecast(self.run, root)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_an_eta_is_recorded_when_it_is_shown_and_counted_down_after_that(bench: Bench) -> None:
+    assert bench.forecast.at_boundary() == 100
+    bench.clock.advance(0.5)
+    assert bench.forecast.at_boundary() == 99.5
+    (event,) = bench.recorder.recorded
+    assert isinstance(event, e.EtaShown)
+    assert (event.eta.remaining_seconds, event.eta.high_seconds) == (100, 120)
+
+
+def test_a_row_of_short_steps_does_not_pay_for_each(bench: Bench, engine: type[Engine]) -> None:
+    for _ in range(100):
+        bench.forecast.at_boundary()
+        bench.clock.advance(0.005)
+    assert engine.asked == 1
+    bench.clock.advance(1)
+    bench.forecast.at_boundary()
+    assert engine.asked == 2
+
+
+def test_within_a_step_it_is_worked_out_every_few_seconds_and_later_every_minute(
+    bench: Bench, engine: type[Engine]
+) -> None:
+    for _ in range(60):
+        bench.forecast.within()
+        bench.clock.advance(1)
+    assert engine.asked == 12
+    bench.clock.advance(100_000)
+    asked = engine.asked
+    for _ in range(600):
+        bench.forecast.within()
+        bench.clock.advance(1)
+    assert engine.asked - asked == 10
+
+
+def test_a_boundary_that_came_too_soon_is_made_up_for_by_the_next_look(
+    bench: Bench, engine: type[Engine]
+) -> None:
+    bench.forecast.within()
+    started = e.StepStarted(time_unix_nano=bench.clock.time_ns(), span_id="a", step_id="train")
+    bench.recorder.fold.apply(started)
+    bench.forecast.at_boundary()
+    bench.forecast.within()
+    assert engine.asked == 1
+    bench.clock.advance(1)
+    bench.forecast.within()
+    bench.forecast.within()
+    assert engine.asked == 2
+
+
+def test_while_another_thread_is_busy_the_last_one_is_counted_down(bench: Bench) -> None:
+    bench.forecast.within()
+    bench.recorder.busy = True
+    bench.clock.advance(10)
+    assert bench.forecast.within() == 90
+    bench.clock.advance(1000)
+    assert bench.forecast.within() == 0
+
+
+def test_what_is_not_known_is_not_recorded_but_that_it_is_no_longer_known_is(
+    bench: Bench, engine: type[Engine]
+) -> None:
+    engine.answer = Estimate()
+    assert bench.forecast.within() is None
+    assert bench.recorder.recorded == []
+    engine.answer = Engine.answer
+    bench.clock.advance(10)
+    bench.forecast.within()
+    engine.answer = Estimate()
+    for _ in range(3):
+        bench.clock.advance(10)
+        assert bench.forecast.within() is None
+    etas = [event.eta for event in bench.recorder.recorded if isinstance(event, e.EtaShown)]
+    assert [eta.remaining_seconds for eta in etas] == [100, None]
+
+
+def test_history_that_was_read_counts_at_once(
+    bench: Bench, engine: type[Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def earlier(_: object, *, pipeline: str, **__: object) -> list[object]:
+        asked.append(pipeline)
+        return []
+
+    monkeypatch.setattr(module, "earlier_runs", earlier)
+    bench.forecast.within()
+    bench.forecast.learn("p")
+    bench.forecast.within()
+    assert (engine.asked, asked) == (2, ["p"])
+
+
+def test_a_run_that_a_child_process_names_learns_from_the_runs_of_that_name(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def earlier(_: object, *, pipeline: str, **__: object) -> list[object]:
+        asked.append(pipeline)
+        return []
+
+    monkeypatch.setattr(module, "earlier_runs", earlier)
+    bench.forecast.learn("python")
+    bench.recorder.fold.apply(e.PlanChanged(time_unix_nano=0, plan=[], pipeline="imitation"))
+    bench.forecast.at_boundary()
+    assert asked == ["python"]  # a step does not wait for it
+    bench.forecast.within()
+    bench.forecast.within()
+    assert asked == ["python", "imitation"]
+
+
+def test_a_child_process_shows_what_the_owner_showed_last(bench: Bench) -> None:
+    joined = JoinedForecast(bench.run)
+    assert joined.at_boundary() is None
+    bench.recorder.shown = e.EtaShown(
+        time_unix_nano=bench.clock.time_ns(), eta=Eta(remaining_seconds=50)
+    )
+    bench.clock.advance(2)
+    assert joined.within() == pytest.approx(48)
+    bench.recorder.shown = e.EtaShown(time_unix_nano=bench.clock.time_ns(), eta=Eta())
+    bench.clock.advance(0.5)
+    assert joined.at_boundary() == pytest.approx(47.5)  # it is read once a second
+    bench.clock.advance(1)
+    assert joined.at_boundary() is None
