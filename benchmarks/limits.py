@@ -18,6 +18,10 @@ RUN_START: Final = 20e-3
 """Opening a run, watchdog included."""
 SAMPLE_CPU: Final = 2e-3
 """CPU time of one telemetry sample of a tree of 10 processes, 300 on the host."""
+RULES_DAY_CPU: Final = 1.0
+"""CPU time of all recommendation rules over 86,400 samples."""
+RULES_LIVE_CPU: Final = 2e-3
+"""CPU time of one evaluation of a live run, whatever its age."""
 OVERHEAD_PERCENT: Final = 1.0
 """What telemetry adds to a training pipeline at the default interval, in per cent."""
 TELEMETRY_MB: Final = 60.0

@@ -81,7 +81,7 @@ def configure(
         watchdog: Whether a small process closes the record of a run that is killed; true by
             default.
         on_finish: Command run when a run has ended; gets the run directory and the status.
-        rules: TOML file with thresholds of the recommendation rules; reserved, there are none yet.
+        rules: TOML file with thresholds of the recommendation rules.
         redact: Extra regular expression of names whose values are masked.
         tracer_provider: Provider to use instead of the global one.
         meter_provider: Provider to use instead of the global one.

@@ -31,8 +31,7 @@ ON_FINISH: Final = "ROBOT_SF_OTEL_ON_FINISH"
 Default: unset."""
 
 RULES: Final = "ROBOT_SF_OTEL_RULES"
-"""TOML file with thresholds of the recommendation rules. Default: unset. Reserved: there are no
-rules yet."""
+"""TOML file with thresholds of the recommendation rules. Default: unset."""
 
 REDACT: Final = "ROBOT_SF_OTEL_REDACT"
 """Extra regular expression of names whose values are masked. Default: unset."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from robot_sf_otel import guard
+from robot_sf_otel.diagnosis import LiveDiagnosis
 from robot_sf_otel.forecast import Forecast, JoinedForecast
 from robot_sf_otel.instrument import child_process, context
 from robot_sf_otel.instrument.outcome import Outcome
@@ -75,6 +76,7 @@ class RunObserver:
         self._console = console
         self._facts = facts
         self._flush = flush
+        self._diagnoses: dict[str, LiveDiagnosis] = {}
         self._other_cpu_seconds = 0.0
         self._spent_before: dict[str, tuple[float, int]] = {}
         self._pipelines: dict[str, None] = {}
@@ -118,6 +120,7 @@ class RunObserver:
 
     def run_opened(self, run: LiveRun) -> None:
         """Take the first sample of a run and watch it from now on."""
+        self._diagnoses[run.run_id] = LiveDiagnosis(run, self._config, self._billed)
         self._forecasts[run.run_id] = Forecast(run, self._config.artifact_root)
         self._spent_before[run.run_id] = self._spent()
         self._pipelines[run.name] = None
@@ -144,6 +147,10 @@ class RunObserver:
             if time.monotonic() >= deadline:
                 break
         self._sample(run, last=True)
+        diagnosis = self._diagnoses.pop(run.run_id, None)
+        if diagnosis is not None:
+            with guard.shielded("diagnosis"), self._billed():
+                diagnosis.finish(self.cost(run))
 
     def run_closed(self, run: LiveRun, outcome: Outcome) -> None:
         """Let go of a run; without live runs the thread ends and SIGTERM is given back."""
@@ -249,6 +256,7 @@ class RunObserver:
         self._monitor.abandon()
         with guard.shielded("signal handler"):
             self._termination.restore()
+        self._diagnoses.clear()
         self._forecasts.clear()
         self._facts_threads.clear()
         self._unwritten.clear()
@@ -331,7 +339,12 @@ class RunObserver:
                 eta = self._forecast(run).within()
             if run.owner:
                 self._report_faults(run)
-                run.recorder.refresh(self.cost(run))
+                cost = self.cost(run)
+                run.recorder.refresh(cost)
+                diagnosis = self._diagnoses.get(run.run_id)
+                if diagnosis is not None:
+                    with guard.shielded("diagnosis"):
+                        diagnosis.keep_up(cost)
             else:
                 run.recorder.refresh(SelfCost())
             self._console.tick(run.steps.views(), eta, run.elapsed())

@@ -41,6 +41,12 @@ STEP_SKIP_REASON: Final = "robot_sf.step.skip_reason"
 RUN_SCENARIO: Final = "robot_sf.run.scenario"
 RUN_TAGS: Final = "robot_sf.run.tags"
 PRESSURE_RESOURCE: Final = "robot_sf.pressure.resource"
+RECOMMENDATION: Final = "robot_sf.recommendation"
+"""Name of a span event; those of its attributes follow."""
+ANOMALY: Final = "robot_sf.anomaly"
+FINDING_ID: Final = "robot_sf.finding.id"
+FINDING_SEVERITY: Final = "robot_sf.finding.severity"
+FINDING_MESSAGE: Final = "robot_sf.finding.message"
 
 Result = Literal["success", "failure", "error", "cancellation", "skip", "timeout"]
 """Values of `cicd.pipeline.result` and, with `skip`, of `cicd.pipeline.task.run.result`."""

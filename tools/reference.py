@@ -17,11 +17,16 @@ import msgspec
 import typer.main
 
 from robot_sf_otel import environment_variables, semconv
+from robot_sf_otel.analysis.anomalies import DETECTORS
+from robot_sf_otel.analysis.rule_settings import Evaluation
+from robot_sf_otel.analysis.rules import BUILT_IN
 from robot_sf_otel.cli.main import app
 from robot_sf_otel.manifest import events, fields, schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from robot_sf_otel.analysis.rules.base import Rule
 
 ROOT = Path(__file__).parents[1]
 _ORDER = (
@@ -47,6 +52,7 @@ def pages() -> dict[str, str]:
         "docs/reference/configuration.md": configuration(),
         "docs/reference/telemetry.md": telemetry(),
         "docs/reference/command-line.md": command_line(),
+        "docs/reference/recommendations.md": recommendations(),
         **{f"docs/schema/{name}.json": json_schema(kind) for name, kind in SCHEMAS.items()},
     }
 
@@ -102,7 +108,7 @@ def telemetry() -> str:
         and not name.startswith("_")
         and isinstance(value, str)
         and "." in value
-        and name not in _OUTCOMES
+        and name not in {*_OUTCOMES, *_SPAN_EVENTS}
     ]
     return "\n".join(
         [
@@ -149,6 +155,10 @@ def telemetry() -> str:
             f"| `{semconv.RUN_DURATION}` | histogram | `s` | Duration, by pipeline and result. |",
             f"| `{semconv.RUN_ERRORS}` | counter | `{{error}}` | Failures, by pipeline and type. |",
             "",
+            "## Span events",
+            "",
+            _FINDINGS,
+            "",
             "## Attributes",
             "",
             "Of spans, of the resource and of metric points.",
@@ -161,7 +171,13 @@ def telemetry() -> str:
     )
 
 
+_FINDINGS = (
+    f"`{semconv.RECOMMENDATION}` and `{semconv.ANOMALY}`, on the span of the step or run that they "
+    f"are of, with\n`{semconv.FINDING_ID}`, `{semconv.FINDING_SEVERITY}` and "
+    f"`{semconv.FINDING_MESSAGE}`. [What they mean](recommendations.md)."
+)
 _OUTCOMES = ("RUN_DURATION", "RUN_ERRORS")
+_SPAN_EVENTS = ("RECOMMENDATION", "ANOMALY")
 _BILL = (
     "`usage` of each of `steps[]` in the manifest: counters at the step's end less those at its "
     "start."
@@ -200,6 +216,73 @@ def _type_name(annotation: object) -> str:
     text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     text = text.replace("robot_sf_otel.manifest.schema.", "").replace(" | None", "")
     return f"`{text}`".replace("|", "\\|")
+
+
+def recommendations() -> str:
+    """Return the page of the rules and anomalies, from their declarations."""
+    lines = ["# Recommendations and anomalies", "", _NOTE, "", _RULES, ""]
+    for kind in BUILT_IN:
+        lines += [f"## `{kind.id}`", "", _first_line(kind), "", *_rule(kind), ""]
+    lines += ["## Evaluation", "", _EVALUATION, "", *_thresholds(Evaluation), ""]
+    lines += ["## Anomalies", "", _ANOMALIES, "", "| anomaly | meaning |", "|---|---|"]
+    lines += [f"| `{kind.id}` | {_cell(_paragraph(kind.__doc__))} |" for kind in DETECTORS]
+    return "\n".join(lines) + "\n"
+
+
+def _first_line(kind: type[object]) -> str:
+    return _paragraph(kind.__doc__).split("\n", maxsplit=1)[0]
+
+
+def _rule(kind: type[Rule[Any]]) -> Iterator[str]:
+    limits = {field.name: _default_of(field) for field in msgspec.structs.fields(kind.thresholds)}
+    needs = ", ".join(f"`{name}`" for name in kind.needs) or "durations of earlier runs"
+    yield f"- **When:** {kind.fires.format_map(limits)}"
+    yield f"- **Why:** {kind.reason}"
+    yield f"- **Needs:** {needs}"
+    yield f"- **Cannot see:** {kind.blind.format_map(limits)}"
+    yield f"- **Source:** {kind.source}."
+    yield ""
+    yield from _thresholds(kind.thresholds)
+
+
+def _thresholds(kind: type[msgspec.Struct]) -> Iterator[str]:
+    yield from ["| threshold | default | range | meaning |", "|---|---|---|---|"]
+    fields = msgspec.structs.fields(kind)
+    inspected = cast("Any", msgspec.inspect.type_info(kind))
+    for field, seen in zip(fields, inspected.fields, strict=True):
+        meta = seen.type
+        extra: dict[str, Any] = getattr(meta, "extra_json_schema", None) or {}
+        bounds = getattr(meta, "type", meta)
+        low, high = getattr(bounds, "ge", None), getattr(bounds, "le", None)
+        allowed = f"{low:g} to {high:g}" if low is not None and high is not None else ""
+        if low is not None and high is None:
+            allowed = f"from {low:g}"
+        meaning = str(extra.get("description", ""))
+        yield f"| `{field.name}` | `{_default_of(field)}` | {allowed} | {_cell(meaning)} |"
+
+
+def _default_of(field: msgspec.structs.FieldInfo) -> str:
+    value: object = field.default
+    return f"{value:g}" if isinstance(value, float) else str(value).lower()
+
+
+_RULES = (
+    "Deterministic rules over the samples and events of a run. A condition has to last, in four "
+    "fifths of\nits time at the least; one sample never fires a rule. They are applied every few "
+    "seconds while a run\ngoes on and once more at its end, and recorded in the manifest with the "
+    "evidence: metric, value,\nthreshold, unit, the time, the number of samples, the step's span. "
+    "`robot-sf-otel explain RUN ID`\nshows the samples; `robot-sf-otel recommend RUN` applies the "
+    "rules again. [How to change\nthem](../how-to/recommendations.md)."
+)
+_EVALUATION = (
+    "The table `[evaluation]` of the thresholds file. The warm-up of a step (six frames), the "
+    "spacing of\nthe marks of its progress (one) and all times of the anomalies follow the length "
+    "of a frame."
+)
+_ANOMALIES = (
+    "What is unusual for a step or run, whatever the cause is: recorded with time and step, and as "
+    "span\nevents. They have no actions and no thresholds of their own."
+)
 
 
 def command_line() -> str:

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from robot_sf_otel import guard
 from robot_sf_otel.manifest.events import RunFinished
@@ -54,6 +54,18 @@ LOCK_SECONDS: Final = 1.0
 """How long the end of a run waits for the monitor thread before it does without that look."""
 
 
+class Watcher(Protocol):
+    """Somebody who follows a run as it is recorded."""
+
+    def event(self, event: Event, /) -> None:
+        """Take an event."""
+        ...
+
+    def sample(self, sample: TelemetrySnapshot, /) -> None:
+        """Take a sample."""
+        ...
+
+
 class OwnerRecorder:
     """Records the run of this process: journal, samples, lock, manifest.
 
@@ -89,6 +101,19 @@ class OwnerRecorder:
         self._cost = SelfCost()
         self._ending = False
         self._closed = False
+        self._watcher: Watcher | None = None
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell somebody of every event that is folded from now on, and of every sample."""
+        self._watcher = watcher
+
+    def catch_up(self) -> None:
+        """Fold what was recorded, so that who watches the run has heard of it."""
+        if self._refreshing.acquire(timeout=LOCK_SECONDS):
+            try:
+                self._take_in()
+            finally:
+                self._refreshing.release()
 
     @classmethod
     def create(
@@ -165,6 +190,8 @@ class OwnerRecorder:
                 # What children reported is in their journals, and newer there.
                 self._own_progress = snapshot if own else self._own_progress
         self._dirty = True
+        if self._watcher is not None:
+            self._watcher.sample(snapshot)
 
     def _add_worker_progress(self, snapshot: TelemetrySnapshot) -> None:
         with self._refreshing:
@@ -302,6 +329,8 @@ class OwnerRecorder:
         for event in itertools.chain(merged, end):
             self._fold.apply(event)
             self._dirty = True
+            if self._watcher is not None:
+                self._watcher.event(event)
         if sample is not None:
             self._fold.take_progress(sample)
         self._torn = False

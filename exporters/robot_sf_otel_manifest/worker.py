@@ -75,6 +75,12 @@ class WorkerRecorder:
         if self._journal is not None:
             self._journal.flush()
 
+    def watch(self, watcher: object) -> None:
+        """Do nothing: the owner hears of all events."""
+
+    def catch_up(self) -> None:
+        """Do nothing: nothing is kept back."""
+
     def look(self, function: Callable[[RunFold], Looked]) -> Looked | None:
         """Return None: the owner alone sees all that was recorded."""
         del function

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from robot_sf_otel.instrument.pipeline import FinalStatus, PlanEntry
     from robot_sf_otel.instrument.runtime import RunRecorder, Runtime
+    from robot_sf_otel.manifest.schema import Anomaly, PerformanceRecommendation
     from robot_sf_otel.manifest.state import RunState
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -72,6 +73,8 @@ class LiveRun:
         self._concluded = threading.Event()
         self.interrupted_by: str | None = None
         self.capture_cpu_seconds = 0.0
+        self.anomalies: dict[str, Anomaly] = {}
+        self.recommendations: dict[str, PerformanceRecommendation] = {}
         self._recorder = recorder
         self.url = recorder.run_dir.as_uri()
         self.steps = RunSteps(runtime, plan or Plan(), self._eta)
@@ -299,6 +302,8 @@ class LiveRun:
             max(0.0, self.elapsed()),
             report if report.exists() else None,
             outcome.reason,
+            anomalies=list(self.anomalies.values()),
+            recommendations=list(self.recommendations.values()),
         )
 
     def _record_end(self, outcome: Outcome) -> None:

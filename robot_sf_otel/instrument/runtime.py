@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from robot_sf_otel.instrument.outcome import Outcome
     from robot_sf_otel.manifest.events import EtaShown, Event
     from robot_sf_otel.manifest.fold import RunFold
-    from robot_sf_otel.manifest.schema import SelfCost, TelemetrySnapshot, Usage
+    from robot_sf_otel.manifest.schema import (
+        Anomaly,
+        PerformanceRecommendation,
+        SelfCost,
+        TelemetrySnapshot,
+        Usage,
+    )
     from robot_sf_otel.manifest.state import RunState
 
 
@@ -43,6 +49,18 @@ class SystemClock:
     monotonic = staticmethod(time.monotonic)
 
 
+class Watcher(Protocol):
+    """Follows one run: every event of it and of its child processes, and every sample."""
+
+    def event(self, event: Event, /) -> None:
+        """Take an event; in order of time."""
+        ...
+
+    def sample(self, sample: TelemetrySnapshot, /) -> None:
+        """Take a sample as it was written."""
+        ...
+
+
 class RunRecorder(Protocol):
     """Keeps the record of one run; its methods never raise and never block for long."""
 
@@ -66,6 +84,14 @@ class RunRecorder(Protocol):
 
     def refresh(self, cost: SelfCost) -> None:
         """Catch up with everything that may wait: derived files, retries. Monitor thread only."""
+        ...
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell somebody of every event from now on, at each `refresh`, and of every sample."""
+        ...
+
+    def catch_up(self) -> None:
+        """Take in what was recorded since the last `refresh`, and write nothing."""
         ...
 
     def cost(self, base: SelfCost) -> SelfCost:
@@ -213,8 +239,15 @@ class Console(Protocol):
         duration_seconds: float,
         report_path: Path | None,
         reason: str | None,
+        *,
+        anomalies: Sequence[Anomaly] = (),
+        recommendations: Sequence[PerformanceRecommendation] = (),
     ) -> None:
-        """Say how the run ended and where its report lies."""
+        """Say how the run ended, what was found, and where its report lies."""
+        ...
+
+    def warning(self, text: str) -> None:
+        """Say something that is no progress, in every mode."""
         ...
 
 

@@ -24,6 +24,7 @@ _PIPE_WIDTH: Final = 160
 _NARROWEST: Final = 40
 _PLAIN: Final = str.maketrans(
     {"✓": "+", "✗": "x", "↳": ">", "–": "-", "…": "...", "·": "-", "×": "x", "━": "=", "─": "-"}
+    | {"•": "*", "┤": "|", "│": "|"}
 )
 _COLOURS: Final = {
     "completed": "green",

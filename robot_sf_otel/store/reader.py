@@ -125,6 +125,12 @@ def fold_run(run_dir: Path) -> tuple[RunFold, list[str]]:
     return fold, [problem for tail in tails for problem in _problems_of(tail)]
 
 
+def run_events(run_dir: Path) -> Iterator[Event]:
+    """Yield the events of all journals of a run in order of time, as far as they can be read."""
+    paths = (RunPaths(run_dir).journal, *worker_journals(run_dir))
+    yield from heapq.merge(*(JournalTail(path).events() for path in paths), key=_event_time)
+
+
 def _problems_of(tail: JournalTail) -> Iterator[str]:
     name = tail.path.name
     if tail.bad_lines:
@@ -341,6 +347,7 @@ __all__ = [
     "fold_run",
     "last_sign_ns",
     "load_run",
+    "run_events",
     "unreadable_record",
     "worker_journals",
 ]
