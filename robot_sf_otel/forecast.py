@@ -5,6 +5,7 @@ Every ETA that somebody can see (console, manifest) is one that was worked out a
 
 from __future__ import annotations
 
+import functools
 import socket
 import time
 from typing import TYPE_CHECKING, Final
@@ -16,7 +17,7 @@ from robot_sf_otel.manifest.schema import Eta
 from robot_sf_otel.store.history import earlier_runs
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from robot_sf_otel.analysis.eta import Situation
     from robot_sf_otel.instrument.live_run import LiveRun
@@ -43,13 +44,14 @@ class Forecast:
     """The ETA of one run that this process owns.
 
     Args:
-        run: The run.
-        root: The artifact root with its history.
+        run: The run; the others in its artifact root are its history.
+        aside: Calls a function in a thread of its own.
     """
 
-    def __init__(self, run: LiveRun, root: Path) -> None:
+    def __init__(self, run: LiveRun, aside: Callable[[Callable[[], None]], object]) -> None:
         self._run = run
-        self._root = root
+        self._root = run.run_dir.parent.parent  # of a resumed run not always the configured one
+        self._aside = aside
         self._host = socket.gethostname()
         self._engine = EtaEngine(())
         self._size: str | None = None
@@ -61,13 +63,18 @@ class Forecast:
         self._due = 0.0
 
     def learn(self, pipeline: str) -> None:
-        """Read the history of a pipeline; takes a moment, so not in the pipeline's own thread."""
-        records = earlier_runs([self._root], pipeline=pipeline, limit=RUNS, unread=UNREAD)
-        self._size = size_parameter(records)
-        seen = (past_run(record, self._size) for record in records)
-        history = [past for past in seen if past is not None]
-        self._engine = EtaEngine(history)
+        """Read the history of a pipeline, aside: it may take seconds, or hang with its disk."""
         self._learned = pipeline
+        self._aside(functools.partial(self._read, pipeline))
+
+    def _read(self, pipeline: str) -> None:
+        records = earlier_runs([self._root], pipeline=pipeline, limit=RUNS, unread=UNREAD)
+        size = size_parameter(records)
+        seen = (past_run(record, size) for record in records)
+        engine = EtaEngine([past for past in seen if past is not None])
+        if pipeline != self._learned:  # the run has another name by now
+            return
+        self._size, self._engine = size, engine
         self._due = self._boundary_due = 0.0
 
     def at_boundary(self) -> float | None:

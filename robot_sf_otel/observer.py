@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 import subprocess
 import threading
@@ -97,7 +98,8 @@ class RunObserver:
     def run_opened(self, run: LiveRun) -> None:
         """Take the first sample of a run and watch it from now on."""
         self._samples[run.run_id] = 0
-        self._forecasts[run.run_id] = Forecast(run, self._config.artifact_root)
+        forecast = Forecast(run, functools.partial(self._aside, "history"))
+        self._forecasts[run.run_id] = forecast
         self._spent_before[run.run_id] = self._spent()
         self._pipelines[run.name] = None
         with guard.shielded("monitor start"), self._starting:
@@ -111,11 +113,10 @@ class RunObserver:
             if pid is not None:
                 self._sensors.ignore(pid)
         with guard.shielded("facts"):
-            thread = threading.Thread(
-                target=self._gather, args=(run,), name="robot-sf-otel-facts", daemon=True
-            )
-            thread.start()
-            self._facts_threads[run.run_id] = thread
+            gather = functools.partial(self._gather, run)
+            self._facts_threads[run.run_id] = self._aside("facts", gather)
+        with guard.shielded("history"):  # nobody waits for it
+            forecast.learn(run.name)
 
     def run_closing(self, run: LiveRun) -> None:
         """Take the last sample of a run; its facts are in when this returns, if they can be."""
@@ -248,15 +249,18 @@ class RunObserver:
         self._sensors.close()
 
     def _gather(self, run: LiveRun) -> None:
-        with guard.shielded("history"), self._billed():
-            self._learn(run)
-        with guard.shielded("facts"), self._billed():
-            run.add_facts(self._facts())
+        run.add_facts(self._facts())
 
-    def _learn(self, run: LiveRun) -> None:
-        forecast = self._forecasts.get(run.run_id)
-        if isinstance(forecast, Forecast):
-            forecast.learn(run.name)
+    def _aside(self, name: str, work: Callable[[], None]) -> threading.Thread:
+        """Do in a thread of its own what may take seconds, or hang."""
+
+        def do() -> None:
+            with guard.shielded(name), self._billed():
+                work()
+
+        thread = threading.Thread(target=do, name=f"robot-sf-otel-{name}", daemon=True)
+        thread.start()
+        return thread
 
     @contextmanager
     def _billed(self) -> Generator[None]:

@@ -75,15 +75,22 @@ class Bench:
     def __init__(self, root: Path) -> None:
         self.clock = FakeClock()
         self.recorder = Recorder(self.clock)
+        self.aside: list[Callable[[], None]] = []
         run: Any = SimpleNamespace(
             name="p",
+            run_dir=root / "run-tracker" / "r",
             recorder=self.recorder,
             runtime=SimpleNamespace(clock=self.clock),
             running_steps=list,
             ids=lambda: {"time_unix_nano": self.clock.time_ns(), "span_id": "root"},
         )
         self.run = cast("LiveRun", run)
-        self.forecast = Forecast(self.run, root)
+        self.forecast = Forecast(self.run, self.aside.append)
+
+    def read(self) -> None:
+        """Do what was put aside."""
+        while self.aside:
+            self.aside.pop(0)()
 
 
 @pytest.fixture
@@ -167,19 +174,21 @@ def test_what_is_not_known_is_not_recorded_but_that_it_is_no_longer_known_is(
 
 
 def test_history_that_was_read_counts_at_once(
-    bench: Bench, engine: type[Engine], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, engine: type[Engine], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    asked: list[str] = []
+    asked: list[tuple[object, str]] = []
 
-    def earlier(_: object, *, pipeline: str, **__: object) -> list[object]:
-        asked.append(pipeline)
+    def earlier(roots: object, *, pipeline: str, **__: object) -> list[object]:
+        asked.append((roots, pipeline))
         return []
 
     monkeypatch.setattr(module, "earlier_runs", earlier)
     bench.forecast.within()
     bench.forecast.learn("p")
+    bench.read()
     bench.forecast.within()
-    assert (engine.asked, asked) == (2, ["p"])
+    # A run that is resumed by its path has the history of the root that it lies in.
+    assert (engine.asked, asked) == (2, [([tmp_path], "p")])
 
 
 def test_a_run_that_a_child_process_names_learns_from_the_runs_of_that_name(
@@ -193,12 +202,52 @@ def test_a_run_that_a_child_process_names_learns_from_the_runs_of_that_name(
 
     monkeypatch.setattr(module, "earlier_runs", earlier)
     bench.forecast.learn("python")
+    bench.read()
     bench.recorder.fold.apply(e.PlanChanged(time_unix_nano=0, plan=[], pipeline="imitation"))
     bench.forecast.at_boundary()
-    assert asked == ["python"]  # a step does not wait for it
+    assert not bench.aside
     bench.forecast.within()
     bench.forecast.within()
+    assert asked == ["python"]  # samples and signals do not wait for it
+    bench.read()
     assert asked == ["python", "imitation"]
+
+
+def test_history_of_a_name_that_the_run_has_no_longer_does_not_count(
+    bench: Bench, engine: type[Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def earlier(_: object, **__: object) -> list[object]:
+        return []
+
+    monkeypatch.setattr(module, "earlier_runs", earlier)
+    bench.forecast.learn("python")
+    bench.recorder.fold.apply(e.PlanChanged(time_unix_nano=0, plan=[], pipeline="imitation"))
+    bench.forecast.within()
+    slow, quick = bench.aside
+    quick()
+    bench.clock.advance(1)
+    bench.forecast.within()
+    asked = engine.asked
+    slow()
+    bench.forecast.within()
+    assert engine.asked == asked  # what was read too late changes nothing
+
+
+def test_history_that_cannot_be_read_is_not_read_again_at_each_look(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> list[object]:
+        raise OSError("stale file handle")
+
+    monkeypatch.setattr(module, "earlier_runs", broken)
+    bench.forecast.learn("python")
+    with pytest.raises(OSError, match="stale"):
+        bench.read()
+    bench.recorder.fold.apply(e.PlanChanged(time_unix_nano=0, plan=[], pipeline="imitation"))
+    assert bench.forecast.within() == 100
+    assert len(bench.aside) == 1
+    assert bench.forecast.within() == 100
+    assert len(bench.aside) == 1
 
 
 def test_a_child_process_shows_what_the_owner_showed_last(bench: Bench) -> None:
