@@ -12,11 +12,9 @@ from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.fold import RunFold
 from robot_sf_otel.manifest.formats import one_line
 from robot_sf_otel.manifest.schema import PerformanceRecommendation, TelemetrySnapshot
-from robot_sf_otel.store.earlier import earlier_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from contextlib import AbstractContextManager
 
     from robot_sf_otel.analysis.recommendations import Evaluator, Found
     from robot_sf_otel.analysis.rule_settings import RuleSettings
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from robot_sf_otel.manifest.schema import PipelineRunRecord, SelfCost
 
 PREPARE_SECONDS: Final = 1.0
-"""Age of a run at which the rules and its history are loaded."""
+"""Age of a run at which the rules are loaded."""
 _WAITING: Final = 10_000
 """Events and samples that are kept until the rules are there."""
 
@@ -35,22 +33,21 @@ class LiveDiagnosis:
 
     Args:
         run: The run, which this process owns.
-        config: Where the history and the file of thresholds lie.
-        billed: What is done in a thread of its own is done in this context.
+        config: Where the file of thresholds lies.
+        aside: Calls a function in a thread of its own.
     """
 
     def __init__(
-        self, run: LiveRun, config: Config, billed: Callable[[], AbstractContextManager[None]]
+        self, run: LiveRun, config: Config, aside: Callable[[Callable[[], None]], object]
     ) -> None:
-        self._billed = billed
-        self._preparing: threading.Thread | None = None
+        self._aside = aside
+        self._preparing = False
         self._run = run
         self._config = config
         self._news: deque[e.Event | TelemetrySnapshot] = deque(maxlen=_WAITING)
         self._evaluator: Evaluator | None = None
         self._facts = RunFold()
-        self._earlier: list[PipelineRunRecord] = []
-        self._compared: str | None = None
+        self._earlier: Sequence[PipelineRunRecord] = ()
         self._lock = threading.Lock()
         run.recorder.watch(self)
 
@@ -62,19 +59,14 @@ class LiveDiagnosis:
         """Keep a sample until the next evaluation."""
         self._news.append(sample)
 
-    def _prepare(self) -> None:
-        """Load the rules and the history, which takes a while."""
-        with guard.shielded("diagnosis"), self._billed():
-            self._load()
-
     def _load(self) -> None:
+        """Load the rules, which takes a while."""
         from robot_sf_otel.analysis.recommendations import Evaluator
         from robot_sf_otel.system_metrics.environment import host_facts
 
         settings = self._settings()
         evaluator = Evaluator(settings, on_fault=guard.fault)
         evaluator.scene.learn(host_facts())  # the run's own record of them may take seconds more
-        self._load_history(self._run.name)
         with self._lock:
             self._evaluator = evaluator
             self._compare(evaluator)
@@ -89,29 +81,20 @@ class LiveDiagnosis:
             guard.warn(f"{env.RULES}={str(path)!r} is ignored: {error}; the defaults apply")
             return read_settings(None, guard.warn)
 
-    def _load_history(self, pipeline: str) -> None:
-        self._compared = pipeline
-        self._earlier = earlier_runs(
-            [self._config.artifact_root], pipeline, without=self._run.run_id
-        )
-
-    def _reload(self, pipeline: str) -> None:
-        """Take the history of the pipeline that gave a `robot-sf-otel run` its name."""
-        with guard.shielded("diagnosis"), self._billed():
-            self._load_history(pipeline)
-            with self._lock:
-                if self._evaluator is not None:
-                    self._compare(self._evaluator)
+    def learn(self, records: Sequence[PipelineRunRecord]) -> None:
+        """Take earlier runs to compare with."""
+        with self._lock:
+            self._earlier = records
+            if self._evaluator is not None:
+                self._compare(self._evaluator)
 
     def keep_up(self, cost: SelfCost) -> None:
         """Evaluate what came since the last time. Monitor thread only."""
-        if self._preparing is None:
+        if not self._preparing:
             # What lasts no longer than this has nothing that lasts.
-            if self._run.elapsed() >= PREPARE_SECONDS:
-                self._preparing = threading.Thread(
-                    target=self._prepare, name="robot-sf-otel-rules", daemon=True
-                )
-                self._preparing.start()
+            if self._run.elapsed_here() >= PREPARE_SECONDS:
+                self._preparing = True
+                self._aside(self._load)
             return
         with self._lock:
             evaluator = self._evaluator
@@ -144,13 +127,6 @@ class LiveDiagnosis:
         """Keep up with what says which earlier runs are comparable: pipeline, scenario, host."""
         self._facts.apply(event)
         self._compare(evaluator)
-        if isinstance(event, e.PlanChanged) and event.pipeline not in {None, self._compared}:
-            threading.Thread(
-                target=self._reload,
-                args=(event.pipeline,),
-                name="robot-sf-otel-rules",
-                daemon=True,
-            ).start()
 
     def _compare(self, evaluator: Evaluator) -> None:
         from robot_sf_otel.analysis.past import Past

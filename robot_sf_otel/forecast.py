@@ -13,14 +13,14 @@ from robot_sf_otel.analysis.eta import EtaEngine
 from robot_sf_otel.analysis.eta_input import past_run, shown, situation, size_parameter
 from robot_sf_otel.manifest.events import NANOSECONDS, EtaShown
 from robot_sf_otel.manifest.schema import Eta
-from robot_sf_otel.store.history import earlier_runs
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from robot_sf_otel.analysis.eta import Situation
     from robot_sf_otel.instrument.live_run import LiveRun
     from robot_sf_otel.manifest.fold import RunFold
+    from robot_sf_otel.manifest.schema import PipelineRunRecord
 
 BOUNDARY_SECONDS: Final = 1.0
 """Shortest time between two estimates at starts and ends of steps: a run of thousands of short
@@ -33,10 +33,6 @@ WITHIN_LONGEST: Final = 60.0
 """Seconds after which an ETA is old, whatever the age of the run; `status` shows the last one."""
 COST_SHARE: Final = 0.01
 """Largest share of the time that estimates may take."""
-RUNS: Final = 50
-"""Earlier runs that are learned from."""
-UNREAD: Final = 200
-"""Runs unknown to the index that are read for it at most; more would take seconds."""
 
 
 class Forecast:
@@ -44,30 +40,25 @@ class Forecast:
 
     Args:
         run: The run.
-        root: The artifact root with its history.
     """
 
-    def __init__(self, run: LiveRun, root: Path) -> None:
+    def __init__(self, run: LiveRun) -> None:
         self._run = run
-        self._root = root
         self._host = socket.gethostname()
         self._engine = EtaEngine(())
         self._size: str | None = None
         self._turns = 0
-        self._learned: str | None = None
         self._shown: Eta | None = None
         self._shown_at = 0.0
         self._boundary_due = 0.0
         self._due = 0.0
 
-    def learn(self, pipeline: str) -> None:
-        """Read the history of a pipeline; takes a moment, so not in the pipeline's own thread."""
-        records = earlier_runs([self._root], pipeline=pipeline, limit=RUNS, unread=UNREAD)
-        self._size = size_parameter(records)
-        seen = (past_run(record, self._size) for record in records)
-        history = [past for past in seen if past is not None]
-        self._engine = EtaEngine(history)
-        self._learned = pipeline
+    def learn(self, records: Sequence[PipelineRunRecord]) -> None:
+        """Learn from earlier runs, the oldest first; takes a moment."""
+        size = size_parameter(records)
+        seen = (past_run(record, size) for record in records)
+        engine = EtaEngine([past for past in seen if past is not None])
+        self._size, self._engine = size, engine
         self._due = self._boundary_due = 0.0
 
     def at_boundary(self) -> float | None:
@@ -80,9 +71,7 @@ class Forecast:
     def within(self) -> float | None:
         """Return the remaining seconds while steps run, None where unknown. Monitor thread only."""
         now = self._now()
-        name, turns = self._run.recorder.look(_news) or (None, self._turns)
-        if name is not None and self._learned not in {None, name}:
-            self.learn(name)  # a child process gave the run its name
+        turns = self._run.recorder.look(_turns) or self._turns
         if now >= self._due or (turns != self._turns and now >= self._boundary_due):
             self._work_out(now)
         return self._remaining(now)
@@ -121,8 +110,8 @@ class Forecast:
         )
 
 
-def _news(fold: RunFold) -> tuple[str | None, int]:
-    return fold.pipeline, fold.turns
+def _turns(fold: RunFold) -> int:
+    return fold.turns
 
 
 class JoinedForecast:

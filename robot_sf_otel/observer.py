@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-import subprocess
+import functools
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from robot_sf_otel import guard
@@ -18,14 +18,14 @@ from robot_sf_otel.instrument import child_process, context
 from robot_sf_otel.instrument.outcome import Outcome
 from robot_sf_otel.manifest.events import TelemetryFault
 from robot_sf_otel.manifest.schema import SelfCost
+from robot_sf_otel.on_finish import start_on_finish
+from robot_sf_otel.run_history import RunHistory
 from robot_sf_otel.signals import SIGNUM, Termination
 from robot_sf_otel.system_metrics.monitor import Monitor
 from robot_sf_otel.system_metrics.points import StepProgress, machine_points, run_points
 from robot_sf_otel.watchdog.starting import Watchdog
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from robot_sf_otel.config import Config
     from robot_sf_otel.instrument.live_run import LiveRun
     from robot_sf_otel.instrument.runtime import Console
@@ -45,10 +45,26 @@ FACTS_SECONDS: Final = 1.0
 UNWRITTEN_RUNS: Final = 100
 """How many runs whose end could not be written are kept to try again."""
 
-_commands: Final[list[subprocess.Popen[bytes]]] = []
-"""Commands of `on_finish` that may still run, kept so that they are reaped."""
-
 Facts = Callable[[], Mapping[str, Mapping[str, Any]]]
+
+
+@dataclass(slots=True)
+class _Watched:
+    """What watches one run that this process owns.
+
+    Attributes:
+        forecast: Its ETA.
+        diagnosis: The rules.
+        history: Tells both of earlier runs.
+        spent_before: CPU seconds and missed samples of telemetry when it opened.
+        facts: The thread that gathers the facts of its environment.
+    """
+
+    forecast: Forecast
+    diagnosis: LiveDiagnosis
+    history: RunHistory
+    spent_before: tuple[float, int]
+    facts: threading.Thread | None = None
 
 
 class RunObserver:
@@ -76,16 +92,14 @@ class RunObserver:
         self._console = console
         self._facts = facts
         self._flush = flush
-        self._diagnoses: dict[str, LiveDiagnosis] = {}
+        self._watched: dict[str, _Watched] = {}
+        self._joined: dict[str, JoinedForecast] = {}
         self._other_cpu_seconds = 0.0
-        self._spent_before: dict[str, tuple[float, int]] = {}
         self._pipelines: dict[str, None] = {}
         self._past = (0.0, 0)
         self._shown: tuple[MachineReading, Points] | None = None
         self._faults_due = 0.0
         self.outcomes: RunOutcomes | None = None
-        self._facts_threads: dict[str, threading.Thread] = {}
-        self._forecasts: dict[str, Forecast | JoinedForecast] = {}
         self._unwritten: deque[LiveRun] = deque(maxlen=UNWRITTEN_RUNS)
         self._starting = threading.Lock()
         self._opening = threading.RLock()
@@ -120,9 +134,7 @@ class RunObserver:
 
     def run_opened(self, run: LiveRun) -> None:
         """Take the first sample of a run and watch it from now on."""
-        self._diagnoses[run.run_id] = LiveDiagnosis(run, self._config, self._billed)
-        self._forecasts[run.run_id] = Forecast(run, self._config.artifact_root)
-        self._spent_before[run.run_id] = self._spent()
+        watched = self._watched[run.run_id] = self._watch(run)
         self._pipelines[run.name] = None
         self._start()
         self._sample(run)
@@ -131,15 +143,22 @@ class RunObserver:
             if pid is not None:
                 self._sensors.ignore(pid)
         with guard.shielded("facts"):
-            thread = threading.Thread(
-                target=self._gather, args=(run,), name="robot-sf-otel-facts", daemon=True
-            )
-            thread.start()
-            self._facts_threads[run.run_id] = thread
+            watched.facts = self._aside("facts", functools.partial(self._gather, run))
+        with guard.shielded("history"):  # nobody waits for it
+            watched.history.learn(run.name)
+
+    def _watch(self, run: LiveRun) -> _Watched:
+        forecast = Forecast(run)
+        diagnosis = LiveDiagnosis(run, self._config, functools.partial(self._aside, "rules"))
+        history = RunHistory(
+            run, functools.partial(self._aside, "history"), (forecast.learn, diagnosis.learn)
+        )
+        return _Watched(forecast, diagnosis, history, self._spent())
 
     def run_closing(self, run: LiveRun) -> None:
         """Take the last sample of a run; its facts are in when this returns, if they can be."""
-        thread = self._facts_threads.pop(run.run_id, None)
+        watched = self._watched.get(run.run_id)
+        thread = watched.facts if watched is not None else None
         deadline = time.monotonic() + FACTS_SECONDS
         # In short turns: a signal that comes meanwhile must not wait for them.
         while thread is not None and thread.is_alive() and run.interrupted_by is None:
@@ -147,16 +166,14 @@ class RunObserver:
             if time.monotonic() >= deadline:
                 break
         self._sample(run, last=True)
-        diagnosis = self._diagnoses.pop(run.run_id, None)
-        if diagnosis is not None:
+        if watched is not None:
             with guard.shielded("diagnosis"), self._billed():
-                diagnosis.finish(self.cost(run))
+                watched.diagnosis.finish(self.cost(run))
 
     def run_closed(self, run: LiveRun, outcome: Outcome) -> None:
         """Let go of a run; without live runs the thread ends and SIGTERM is given back."""
         self._let_watchdog_go(run)
-        self._forecasts.pop(run.run_id, None)
-        self._spent_before.pop(run.run_id, None)
+        self._watched.pop(run.run_id, None)
         if self.outcomes is not None:
             with guard.shielded("instruments"):
                 failed = outcome.status == "failed"
@@ -180,9 +197,9 @@ class RunObserver:
         return None
 
     def _forecast(self, run: LiveRun) -> Forecast | JoinedForecast:
-        if run.run_id not in self._forecasts:  # of another process
-            self._forecasts[run.run_id] = JoinedForecast(run)
-        return self._forecasts[run.run_id]
+        if (watched := self._watched.get(run.run_id)) is not None:
+            return watched.forecast
+        return self._joined.setdefault(run.run_id, JoinedForecast(run))
 
     def _let_watchdog_go(self, run: LiveRun) -> None:
         """End the watchdog of a run, unless the end of the run still has to be written."""
@@ -211,7 +228,8 @@ class RunObserver:
         """Return what the monitor and the capture cost so far."""
         elapsed = run.elapsed_here()
         cpu_now, missed_now = self._spent()
-        cpu_before, missed_before = self._spent_before.get(run.run_id, (0.0, 0))
+        watched = self._watched.get(run.run_id)
+        cpu_before, missed_before = (0.0, 0) if watched is None else watched.spent_before
         cpu = max(0.0, cpu_now - cpu_before) + run.capture_cpu_seconds
         return SelfCost(
             cpu_seconds=cpu,
@@ -256,9 +274,8 @@ class RunObserver:
         self._monitor.abandon()
         with guard.shielded("signal handler"):
             self._termination.restore()
-        self._diagnoses.clear()
-        self._forecasts.clear()
-        self._facts_threads.clear()
+        self._watched.clear()
+        self._joined.clear()
         self._unwritten.clear()
         self._starting, self._opening = threading.Lock(), threading.RLock()
         self._monitor = self._new_monitor()
@@ -289,15 +306,18 @@ class RunObserver:
         self._sensors.close()
 
     def _gather(self, run: LiveRun) -> None:
-        with guard.shielded("history"), self._billed():
-            self._learn(run)
-        with guard.shielded("facts"), self._billed():
-            run.add_facts(self._facts())
+        run.add_facts(self._facts())
 
-    def _learn(self, run: LiveRun) -> None:
-        forecast = self._forecasts.get(run.run_id)
-        if isinstance(forecast, Forecast):
-            forecast.learn(run.name)
+    def _aside(self, name: str, work: Callable[[], None]) -> threading.Thread:
+        """Do in a thread of its own what may take seconds, or hang."""
+
+        def do() -> None:
+            with guard.shielded(name), self._billed():
+                work()
+
+        thread = threading.Thread(target=do, name=f"robot-sf-otel-{name}", daemon=True)
+        thread.start()
+        return thread
 
     @contextmanager
     def _billed(self) -> Generator[None]:
@@ -334,19 +354,20 @@ class RunObserver:
     def _keep_up(self) -> None:
         """Write what may wait, at most for 1 % of the time, and draw what is seen."""
         for run in list(context.process.live_runs):
+            watched = self._watched.get(run.run_id)
             eta = None
             with guard.shielded("ETA"):
+                if watched is not None:
+                    watched.history.keep_up()
                 eta = self._forecast(run).within()
-            if run.owner:
+            if watched is None:
+                run.recorder.refresh(SelfCost())
+            else:
                 self._report_faults(run)
                 cost = self.cost(run)
                 run.recorder.refresh(cost)
-                diagnosis = self._diagnoses.get(run.run_id)
-                if diagnosis is not None:
-                    with guard.shielded("diagnosis"):
-                        diagnosis.keep_up(cost)
-            else:
-                run.recorder.refresh(SelfCost())
+                with guard.shielded("diagnosis"):
+                    watched.diagnosis.keep_up(cost)
             self._console.tick(run.steps.views(), eta, run.elapsed())
 
     def _report_faults(self, run: LiveRun) -> None:
@@ -375,23 +396,6 @@ class RunObserver:
         self._termination.die()
         if held:
             self._opening.release()
-
-
-def start_on_finish(command: str, run_dir: Path, status: str) -> None:
-    """Start the operator's command for a run that has ended, and do not wait for it.
-
-    Raises:
-        OSError: It cannot be started.
-        ValueError: It cannot be split into words.
-    """
-    _commands[:] = [started for started in _commands if started.poll() is None]
-    _commands.append(
-        subprocess.Popen(
-            [*shlex.split(command), str(run_dir), status],
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # it goes on when this process is ended by a signal
-        )
-    )
 
 
 def _note_interruption(name: str) -> None:

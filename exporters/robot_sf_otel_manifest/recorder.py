@@ -91,7 +91,9 @@ class OwnerRecorder:
         self._summary = TelemetrySummary()
         self._own_progress: TelemetrySnapshot | None = None
         self._tails: dict[str, JournalTail] = {}
-        self._refreshing = threading.Lock()
+        # Re-entrant: a signal handler may end the run whose record its thread is looking at.
+        self._refreshing = threading.RLock()
+        self._busy = False
         self._dirty = True
         self._torn = False
         self._next_write = 0.0
@@ -219,29 +221,37 @@ class OwnerRecorder:
         with self._refreshing:
             if self._closed:
                 return
-            self._cost = self.cost(cost)
-            gaps = self._gaps()
-            if gaps:
-                self._append(*gaps)
-            self._take_in()
-            if now >= self._next_look:
-                self._next_look = now + WORKERS_SECONDS
-                self._note_lost_workers(time.time_ns())
-            if self._is_ours and self._dirty and now >= self._next_write:
-                self._write_derived()
+            self._busy = True
+            try:
+                self._cost = self.cost(cost)
+                gaps = self._gaps()
+                if gaps:
+                    self._append(*gaps)
+                self._take_in()
+                if now >= self._next_look:
+                    self._next_look = now + WORKERS_SECONDS
+                    self._note_lost_workers(time.time_ns())
+                if self._is_ours and self._dirty and now >= self._next_write:
+                    self._write_derived()
+            finally:
+                self._busy = False
 
     def look(self, function: Callable[[RunFold], Looked]) -> Looked | None:
         """Return what a function makes of all that was recorded so far.
 
-        None where another thread is busy with it: a step does not wait for that.
+        None where another thread, or what a signal handler interrupted, is busy with it: a step
+        does not wait for that.
         """
-        if not self._refreshing.acquire(blocking=False):
+        if self._busy:
             return None
-        try:
-            self._take_in()
-            return function(self._fold)
-        finally:
-            self._refreshing.release()
+        # `with`, because Ctrl-C cannot come between taking the lock and entering the block.
+        with self._refreshing:
+            self._busy = True
+            try:
+                self._take_in()
+                return function(self._fold)
+            finally:
+                self._busy = False
 
     def shown_eta(self) -> EtaShown | None:
         """Return None: the owner is who shows it."""
@@ -316,6 +326,7 @@ class OwnerRecorder:
     def _take_in(self) -> None:
         if self._torn:
             self._fold_anew()
+        self._torn = True  # by Ctrl-C, which may come in between and lose an event to the fold
         sample, self._own_progress = self._own_progress, None
         own: list[Event] = []
         end: list[Event] = []
@@ -325,7 +336,6 @@ class OwnerRecorder:
         # By time, so that what a child reports of a step comes after the step's start, but each
         # journal in its own order. The end is last: it closes the steps that children left open.
         merged = heapq.merge(own, *self._worker_events(), key=attrgetter("time_unix_nano"))
-        self._torn = True  # by Ctrl-C, which may come in between and lose an event to the fold
         for event in itertools.chain(merged, end):
             self._fold.apply(event)
             self._dirty = True

@@ -102,14 +102,14 @@ def recommend(
     from robot_sf_otel.analysis.past import Past
     from robot_sf_otel.analysis.recommendations import diagnose
     from robot_sf_otel.manifest.schema import Anomaly, PerformanceRecommendation
-    from robot_sf_otel.store.earlier import earlier_runs
+    from robot_sf_otel.store.history import earlier_runs
     from robot_sf_otel.store.reader import run_events
 
     settings = _settings(rules)
     found = load(context, run)
     record = found.record
     roots = [found.run_dir.parent.parent, *artifact_roots(context)]
-    past = Past(earlier_runs(roots, record.pipeline, without=record.run_id), record)
+    past = Past(earlier_runs(roots, pipeline=record.pipeline), record)
     every = diagnose(
         run_events(found.run_dir),
         found.telemetry(),

@@ -6,24 +6,24 @@ from typing import Final, NamedTuple
 
 from robot_sf_otel.manifest.schema import Eta, EtaScores
 
-_STEPS: Final = 2
-"""Completed steps after which an ETA is held against what came."""
-
 
 class _Shown(NamedTuple):
-    """An ETA as it was shown: seconds that the run had run, and steps that had completed."""
+    """An ETA as it was shown: seconds that the run had run, and whether enough steps were done."""
 
     ran: float
     eta: Eta
-    completed: int
+    after_steps: bool
 
 
 class EtaLog:
-    """Keeps what was shown; a run of a day has some 1,500.
+    """Keeps what was shown; a run of a day has some 1,500, more where its steps take seconds.
 
     Attributes:
         last: The one that counts now.
     """
+
+    STEPS: Final = 2
+    """Completed steps after which an ETA is held against what came."""
 
     __slots__ = ("_shown", "last")
 
@@ -32,17 +32,17 @@ class EtaLog:
         self.last = Eta()
         self._shown: list[_Shown] = []
 
-    def show(self, eta: Eta, ran_seconds: float | None, completed: int) -> None:
+    def show(self, eta: Eta, ran_seconds: float | None, *, after_steps: bool) -> None:
         """Take an ETA that was shown.
 
         Args:
             eta: What was shown.
             ran_seconds: How long the run had run then.
-            completed: Top-level steps that had completed.
+            after_steps: Whether `STEPS` top-level steps had completed.
         """
         self.last = eta
         if ran_seconds is not None and eta.remaining_seconds is not None:
-            self._shown.append(_Shown(ran_seconds, eta, completed))
+            self._shown.append(_Shown(ran_seconds, eta, after_steps))
 
     def of_completed(self, duration_seconds: float) -> Eta:
         """Return what a run that has completed says: nothing remains, and how good it was."""
@@ -66,7 +66,7 @@ class EtaLog:
         not the last) and at half time; the band is the one of 80 %.
         """
         after_two = next(
-            (shown for shown in self._shown if shown.completed >= _STEPS and shown.ran < duration),
+            (shown for shown in self._shown if shown.after_steps and shown.ran < duration),
             None,
         )
         at_half = [shown for shown in self._shown if shown.ran <= duration / 2]

@@ -216,7 +216,7 @@ class RunFold:
 
     def _on_eta(self, event: e.EtaShown) -> None:
         ran = self.sessions.ran_until(event.time_unix_nano)
-        self._eta.show(event.eta, ran, len(self.completed()))
+        self._eta.show(event.eta, ran, after_steps=self._has_completed(EtaLog.STEPS))
         run = self._executions.get(event.span_id or "")
         if run is not None and run.eta_seconds is None:
             run.eta_seconds = event.eta.remaining_seconds
@@ -314,6 +314,19 @@ class RunFold:
             seen.add(parent)
             run = self._executions[parent]
         return len(seen)
+
+    def _has_completed(self, number: int) -> bool:
+        """Return whether so many top-level steps have completed; most often the first ones have.
+
+        Asked at each ETA, and a run may have thousands of both.
+        """
+        found: set[str] = set()
+        for run in self._executions.values():
+            if run.status == "completed" and self._is_top_level(run):
+                found.add(run.step_id)
+                if len(found) == number:
+                    return True
+        return False
 
     def completed(self) -> frozenset[str]:
         """Return the top-level steps that have completed in one of their attempts."""

@@ -56,7 +56,7 @@ def close_lost_run(
         Path(run_dir), noticed_ns, owner=told.owner, ended_ns=noticed_ns, cause=cause(evidence)
     )
     if outcome.action == "closed" and told.on_finish:
-        from robot_sf_otel.observer import start_on_finish
+        from robot_sf_otel.on_finish import start_on_finish
 
         start_on_finish(told.on_finish, Path(run_dir), "failed")
 

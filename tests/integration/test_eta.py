@@ -68,3 +68,25 @@ def test_a_command_that_is_tracked_from_outside_learns_too(scripts: Scripts) -> 
     assert (second.pipeline, second.eta.history_runs) == ("p", 1)
     (line,) = [text for text in finished.errors.splitlines() if "evaluate (ETA" in text]
     assert "(ETA --" not in line
+
+
+def test_history_on_a_disk_that_hangs_keeps_nothing_else_from_the_record(
+    scripts: Scripts,
+) -> None:
+    scripts.run(
+        """
+        import threading
+        from robot_sf_otel import configure, forecast, pipeline, step
+
+        reading = threading.Event()
+        def hang(*_, **__):
+            reading.set()
+            threading.Event().wait()
+        forecast.earlier_runs = hang
+        configure()
+        with pipeline("p"), step("a"):
+            reading.wait()
+        """
+    )
+    assert scripts.record.status == "completed"
+    assert scripts.record.host["hostname"]

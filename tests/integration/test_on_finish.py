@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from robot_sf_otel import observer, pipeline
+from robot_sf_otel import on_finish, pipeline
 from robot_sf_otel.testing import capture_run
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def test_command_gets_the_run_directory_and_the_status(tmp_path: Path) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not told.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    for command in observer._commands:
+    for command in on_finish._commands:
         command.wait(DEADLINE_SECONDS)
     assert told.read_text() == f"{run_dir} completed"
 

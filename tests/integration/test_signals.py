@@ -339,3 +339,38 @@ def test_sigterm_with_a_handler_of_the_application_is_forwarded_too(scripts: Scr
     assert (scripts.folder / "SIGTERM").exists()
     assert not (scripts.folder / "SIGINT").exists()
     assert_closed_as_cancelled(scripts, "SIGTERM")
+
+
+def test_ctrl_c_while_the_record_is_looked_at_leaves_it_to_the_other_threads(
+    scripts: Scripts,
+) -> None:
+    finished = scripts.run(
+        """
+        import os, signal, threading, time
+        from pathlib import Path
+        from robot_sf_otel_manifest.recorder import OwnerRecorder
+
+        recorder = OwnerRecorder.create(Path("output"), "p", time.time_ns(), None)
+        interruptions = 0
+
+        def interrupt(signum, frame):
+            # Only within the code that is tested: not in the loop below.
+            if frame.f_code.co_filename.endswith("recorder.py"):
+                raise KeyboardInterrupt
+
+        signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0003)
+        while interruptions < 2000:
+            try:
+                recorder.look(lambda fold: None)
+            except KeyboardInterrupt:
+                interruptions += 1
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        say = lambda: print(recorder.look(lambda fold: fold.status), flush=True)
+        other = threading.Thread(target=say, daemon=True)
+        other.start()
+        other.join(10)
+        os._exit(0)
+        """
+    )
+    assert finished.out == "pending\n"

@@ -17,7 +17,6 @@ from robot_sf_otel.testing import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from robot_sf_otel.analysis.eta import PastRun, Situation
     from robot_sf_otel.instrument.live_run import LiveRun
@@ -72,7 +71,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> type[Engine]:
 
 
 class Bench:
-    def __init__(self, root: Path) -> None:
+    def __init__(self) -> None:
         self.clock = FakeClock()
         self.recorder = Recorder(self.clock)
         run: Any = SimpleNamespace(
@@ -83,12 +82,12 @@ class Bench:
             ids=lambda: {"time_unix_nano": self.clock.time_ns(), "span_id": "root"},
         )
         self.run = cast("LiveRun", run)
-        self.forecast = Forecast(self.run, root)
+        self.forecast = Forecast(self.run)
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def bench() -> Bench:
+    return Bench()
 
 
 def test_an_eta_is_recorded_when_it_is_shown_and_counted_down_after_that(bench: Bench) -> None:
@@ -166,39 +165,11 @@ def test_what_is_not_known_is_not_recorded_but_that_it_is_no_longer_known_is(
     assert [eta.remaining_seconds for eta in etas] == [100, None]
 
 
-def test_history_that_was_read_counts_at_once(
-    bench: Bench, engine: type[Engine], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
-
-    def earlier(_: object, *, pipeline: str, **__: object) -> list[object]:
-        asked.append(pipeline)
-        return []
-
-    monkeypatch.setattr(module, "earlier_runs", earlier)
+def test_history_counts_at_once(bench: Bench, engine: type[Engine]) -> None:
     bench.forecast.within()
-    bench.forecast.learn("p")
+    bench.forecast.learn([])
     bench.forecast.within()
-    assert (engine.asked, asked) == (2, ["p"])
-
-
-def test_a_run_that_a_child_process_names_learns_from_the_runs_of_that_name(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
-
-    def earlier(_: object, *, pipeline: str, **__: object) -> list[object]:
-        asked.append(pipeline)
-        return []
-
-    monkeypatch.setattr(module, "earlier_runs", earlier)
-    bench.forecast.learn("python")
-    bench.recorder.fold.apply(e.PlanChanged(time_unix_nano=0, plan=[], pipeline="imitation"))
-    bench.forecast.at_boundary()
-    assert asked == ["python"]  # a step does not wait for it
-    bench.forecast.within()
-    bench.forecast.within()
-    assert asked == ["python", "imitation"]
+    assert (engine.asked, list(engine.history)) == (2, [])
 
 
 def test_a_child_process_shows_what_the_owner_showed_last(bench: Bench) -> None:

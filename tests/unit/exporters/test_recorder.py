@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ from tests.unit.warned import warnings_said
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from robot_sf_otel.manifest.fold import RunFold
 
 NOW = 1_767_225_600_000_000_000
 SECOND = 1_000_000_000
@@ -221,6 +224,42 @@ def test_close_writes_the_final_record_and_lets_go_of_the_run(
     recorder.close()
     assert manifest(recorder) == record
     assert len(kinds(recorder.run_dir / "manifest.jsonl")) == 3
+
+
+def test_signal_handler_may_end_the_run_that_its_thread_is_looking_at(
+    open_run: Callable[..., OwnerRecorder],
+) -> None:
+    recorder = open_run()
+    recorder.record(started(recorder))
+
+    def interrupted(_: RunFold) -> str:
+        assert recorder.look(lambda _: "looked") is None
+        recorder.record(finished())
+        recorder.close()
+        return "went on"
+
+    seen: list[object] = []
+    thread = threading.Thread(target=lambda: seen.append(recorder.look(interrupted)), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert seen == ["went on"]
+    assert manifest(recorder).status == "completed"
+
+
+def test_ctrl_c_while_events_are_taken_in_loses_none_of_them(
+    open_run: Callable[..., OwnerRecorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = open_run()
+    recorder.record(started(recorder), step_started())
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(recorder, "_worker_events", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            recorder.look(lambda fold: fold.status)
+    assert recorder.look(lambda fold: len(fold.running())) == 1
 
 
 def test_samples_are_appended_and_summarised(open_run: Callable[..., OwnerRecorder]) -> None:

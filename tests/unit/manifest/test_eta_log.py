@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from robot_sf_otel.manifest import events as e
@@ -10,6 +12,9 @@ from robot_sf_otel.manifest.facts import eta_sentence
 from robot_sf_otel.manifest.fold import RunFold
 from robot_sf_otel.manifest.markdown import render_markdown
 from robot_sf_otel.manifest.schema import Eta, EtaScores, PipelineRunRecord
+
+if TYPE_CHECKING:
+    from robot_sf_otel.manifest.execution import Execution
 
 SECOND = e.NANOSECONDS
 
@@ -32,10 +37,10 @@ def scores(log: EtaLog, duration: float) -> EtaScores:
 
 def test_errors_are_shares_of_the_time_that_the_run_took() -> None:
     log = EtaLog()
-    log.show(eta(90, 80, 100), 10, 1)  # 100 in all
-    log.show(eta(60, 50, 75), 30, 2)  # 90, the first after two steps
-    log.show(eta(40, 39, 41), 45, 3)  # 85, the last one before half time
-    log.show(eta(10, 5, 11), 80, 3)
+    log.show(eta(90, 80, 100), 10, after_steps=False)  # 100 in all
+    log.show(eta(60, 50, 75), 30, after_steps=True)  # 90, the first after two steps
+    log.show(eta(40, 39, 41), 45, after_steps=True)  # 85, the last one before half time
+    log.show(eta(10, 5, 11), 80, after_steps=True)
     found = scores(log, 100)
     assert found.shown == 4
     assert found.error_after_step_2 == pytest.approx(0.10)
@@ -46,7 +51,7 @@ def test_errors_are_shares_of_the_time_that_the_run_took() -> None:
 def test_what_was_not_shown_then_has_no_error() -> None:
     assert scores(EtaLog(), 100) == EtaScores()
     log = EtaLog()
-    log.show(eta(20), 80, 1)
+    log.show(eta(20), 80, after_steps=False)
     found = scores(log, 100)
     assert (found.shown, found.error_after_step_2, found.error_at_half_time) == (1, None, None)
     assert found.share_inside_band is None
@@ -54,8 +59,8 @@ def test_what_was_not_shown_then_has_no_error() -> None:
 
 def test_unknown_was_shown_as_unknown_and_is_not_scored() -> None:
     log = EtaLog()
-    log.show(eta(90, 80, 100), 10, 0)
-    log.show(Eta(), 20, 0)
+    log.show(eta(90, 80, 100), 10, after_steps=False)
+    log.show(Eta(), 20, after_steps=False)
     assert log.last == Eta()
     assert scores(log, 100).shown == 1
 
@@ -118,3 +123,35 @@ def test_people_read_how_good_the_etas_were() -> None:
 def test_the_reports_say_it() -> None:
     record = run("completed", e.EtaShown(time_unix_nano=40 * SECOND, eta=eta(50, 40, 60)))
     assert "off by 10 % of the run at half time" in render_markdown(record)
+
+
+def test_an_eta_costs_the_same_after_thousands_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+    is_top_level = RunFold._is_top_level
+
+    def counted(fold: RunFold, run: Execution) -> bool:
+        nonlocal looks
+        looks += 1
+        return is_top_level(fold, run)
+
+    monkeypatch.setattr(RunFold, "_is_top_level", counted)
+    fold = RunFold()
+    fold.apply(e.RunStarted(time_unix_nano=0, run_id="r", pipeline="p"))
+    for number in range(1000):
+        span, time = f"{number:016x}", number * SECOND
+        fold.apply(e.StepStarted(time_unix_nano=time, span_id=span, step_id=f"s{number}"))
+        fold.apply(
+            e.StepFinished(
+                time_unix_nano=time, span_id=span, status="completed", result="", duration_seconds=0
+            )
+        )
+        fold.apply(e.EtaShown(time_unix_nano=time, eta=eta(90)))
+    assert looks <= 2 * 1000
+    fold.apply(
+        e.RunFinished(
+            time_unix_nano=2000 * SECOND, status="completed", result="", duration_seconds=2000.0
+        )
+    )
+    scored = fold.record().eta.scores
+    assert scored is not None
+    assert scored.error_after_step_2 == pytest.approx((2000 - 91) / 2000)

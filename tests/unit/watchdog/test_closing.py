@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from robot_sf_otel import observer
+from robot_sf_otel import on_finish
 from robot_sf_otel.report.terminal import RESTORE
 from robot_sf_otel.store.identity import process_identity
 from robot_sf_otel.store.journal import iter_raw
@@ -68,7 +68,7 @@ def test_operators_command_is_started_only_by_who_closed_the_run(
     def start(*given: object) -> None:
         started.append(given)
 
-    monkeypatch.setattr(observer, "start_on_finish", start)
+    monkeypatch.setattr(on_finish, "start_on_finish", start)
     for _ in range(2):
         close_lost_run(str(run_dir), task(on_finish="notify"), LATER, STAT, None)
     assert started == [("notify", run_dir, "failed")]
