@@ -117,7 +117,7 @@ def _absolute(text: str) -> Path:
 
 
 def _existing_file(text: str) -> Path:
-    path = Path(text).expanduser().absolute()
+    path = _absolute(text)
     if not path.is_file():
         raise ValueError("no such file")
     return path

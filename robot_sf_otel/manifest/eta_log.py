@@ -46,8 +46,8 @@ class EtaLog:
 
     def of_completed(self, duration_seconds: float) -> Eta:
         """Return what a run that has completed says: nothing remains, and how good it was."""
-        # That nothing was left to do at the end rests on the plan alone.
-        told = [shown.eta for shown in self._shown if shown.eta.remaining_seconds]
+        # That no step was left to do at the end rests on the plan alone.
+        told = [shown.eta for shown in self._shown if shown.eta.basis != "plan"]
         last = told[-1] if told else self.last
         return Eta(
             remaining_seconds=0.0,

@@ -76,13 +76,13 @@ def test_history_on_a_disk_that_hangs_keeps_nothing_else_from_the_record(
     scripts.run(
         """
         import threading
-        from robot_sf_otel import configure, forecast, pipeline, step
+        from robot_sf_otel import configure, pipeline, run_history, step
 
         reading = threading.Event()
         def hang(*_, **__):
             reading.set()
             threading.Event().wait()
-        forecast.earlier_runs = hang
+        run_history.earlier_runs = hang
         configure()
         with pipeline("p"), step("a"):
             reading.wait()

@@ -155,3 +155,11 @@ def test_an_eta_costs_the_same_after_thousands_of_steps(monkeypatch: pytest.Monk
     scored = fold.record().eta.scores
     assert scored is not None
     assert scored.error_after_step_2 == pytest.approx((2000 - 91) / 2000)
+
+
+def test_what_an_eta_rested_on_is_told_of_the_last_one_with_steps_to_come() -> None:
+    log = EtaLog()
+    log.show(eta(50), 40, 1)
+    log.show(Eta(remaining_seconds=1, basis="plan"), 90, 2)
+    assert log.of_completed(100).basis == "history"
+    assert log.of_completed(100).history_runs == 3
