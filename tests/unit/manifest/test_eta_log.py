@@ -159,7 +159,7 @@ def test_an_eta_costs_the_same_after_thousands_of_steps(monkeypatch: pytest.Monk
 
 def test_what_an_eta_rested_on_is_told_of_the_last_one_with_steps_to_come() -> None:
     log = EtaLog()
-    log.show(eta(50), 40, 1)
-    log.show(Eta(remaining_seconds=1, basis="plan"), 90, 2)
+    log.show(eta(50), 40, after_steps=False)
+    log.show(Eta(remaining_seconds=1, basis="plan"), 90, after_steps=True)
     assert log.of_completed(100).basis == "history"
     assert log.of_completed(100).history_runs == 3
