@@ -55,6 +55,7 @@ class Forecast:
         self._host = socket.gethostname()
         self._engine = EtaEngine(())
         self._size: str | None = None
+        self._usual: tuple[str, ...] = ()
         self._turns = 0
         self._learned: str | None = None
         self._shown: Eta | None = None
@@ -71,10 +72,12 @@ class Forecast:
         records = earlier_runs([self._root], pipeline=pipeline, limit=RUNS, unread=UNREAD)
         size = size_parameter(records)
         seen = (past_run(record, size) for record in records)
-        engine = EtaEngine([past for past in seen if past is not None])
+        history = [past for past in seen if past is not None]
+        engine = EtaEngine(history)
         if pipeline != self._learned:  # the run has another name by now
             return
         self._size, self._engine = size, engine
+        self._usual = tuple(step.step_id for step in history[-1].steps) if history else ()
         self._due = self._boundary_due = 0.0
 
     def at_boundary(self) -> float | None:
@@ -109,7 +112,7 @@ class Forecast:
 
         def look(fold: RunFold) -> Situation | None:
             self._turns = fold.turns
-            return situation(fold, time_ns, self._host, self._size)
+            return situation(fold, time_ns, self._host, self._size, self._usual)
 
         seen = run.recorder.look(look)
         if seen is None:  # another thread is busy with the record
