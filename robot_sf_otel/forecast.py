@@ -118,6 +118,8 @@ class Forecast:
         if seen is None:  # another thread is busy with the record
             return
         eta = shown(self._engine.predict(seen))
+        if run.ended:  # by another thread meanwhile: nothing comes after the end in its journal
+            return
         if eta is not None or self._shown is not None:
             ids = run.ids()
             if own := [step for step in run.running_steps() if not step.nested]:

@@ -78,6 +78,7 @@ class Bench:
         self.aside: list[Callable[[], None]] = []
         run: Any = SimpleNamespace(
             name="p",
+            ended=False,
             run_dir=root / "run-tracker" / "r",
             recorder=self.recorder,
             runtime=SimpleNamespace(clock=self.clock),
@@ -248,6 +249,18 @@ def test_history_that_cannot_be_read_is_not_read_again_at_each_look(
     assert len(bench.aside) == 1
     assert bench.forecast.within() == 100
     assert len(bench.aside) == 1
+
+
+def test_nothing_is_recorded_of_a_run_that_ended_meanwhile(
+    bench: Bench, engine: type[Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def predict(*_: object) -> Estimate:
+        monkeypatch.setattr(bench.run, "ended", True)
+        return Engine.answer
+
+    monkeypatch.setattr(engine, "predict", predict)
+    assert bench.forecast.within() is None
+    assert bench.recorder.recorded == []
 
 
 def test_a_child_process_shows_what_the_owner_showed_last(bench: Bench) -> None:
