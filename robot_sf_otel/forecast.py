@@ -47,6 +47,7 @@ class Forecast:
         self._host = socket.gethostname()
         self._engine = EtaEngine(())
         self._size: str | None = None
+        self._usual: tuple[str, ...] = ()
         self._turns = 0
         self._shown: Eta | None = None
         self._shown_at = 0.0
@@ -57,8 +58,10 @@ class Forecast:
         """Learn from earlier runs, the oldest first; takes a moment."""
         size = size_parameter(records)
         seen = (past_run(record, size) for record in records)
-        engine = EtaEngine([past for past in seen if past is not None])
+        history = [past for past in seen if past is not None]
+        engine = EtaEngine(history)
         self._size, self._engine = size, engine
+        self._usual = tuple(step.step_id for step in history[-1].steps) if history else ()
         self._due = self._boundary_due = 0.0
 
     def at_boundary(self) -> float | None:
@@ -91,12 +94,14 @@ class Forecast:
 
         def look(fold: RunFold) -> Situation | None:
             self._turns = fold.turns
-            return situation(fold, time_ns, self._host, self._size)
+            return situation(fold, time_ns, self._host, self._size, self._usual)
 
         seen = run.recorder.look(look)
         if seen is None:  # another thread is busy with the record
             return
         eta = shown(self._engine.predict(seen))
+        if run.ended:  # by another thread meanwhile: nothing comes after the end in its journal
+            return
         if eta is not None or self._shown is not None:
             ids = run.ids()
             if own := [step for step in run.running_steps() if not step.nested]:

@@ -93,7 +93,11 @@ def _numbers(params: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 
 
 def situation(
-    fold: RunFold, now_ns: int, host: str | None, size: str | None = None
+    fold: RunFold,
+    now_ns: int,
+    host: str | None,
+    size: str | None = None,
+    usual: Sequence[str] = (),
 ) -> Situation | None:
     """Return a run as it stands, None before its start was seen.
 
@@ -102,18 +106,24 @@ def situation(
         now_ns: Unix nanoseconds.
         host: Where it runs.
         size: The parameter that is its size.
+        usual: Steps that runs of this pipeline have, which counts where this one declared none;
+            where nobody knows what follows on the running steps, the plan is empty.
     """
     elapsed = fold.sessions.ran_until(now_ns)
     if fold.started is None or elapsed is None:
         return None
     plan = fold.plan
+    if not fold.is_planned:
+        for step_id in usual:
+            if step_id not in plan:  # to add it would end its skip
+                plan.add(step_id)
     executions = fold.top_level()
     running = [run for run in executions if run.status == "running"]
     busy = {run.step_id for run in running}
     done = [run for run in executions if run.status == "completed" and run.step_id not in busy]
     return Situation(
         elapsed=elapsed,
-        plan=tuple(_planned(plan, executions)),
+        plan=tuple(_planned(plan, executions)) if fold.is_planned or usual else (),
         finished=tuple(FinishedStep(run.step_id, run.duration or 0.0, _total(run)) for run in done),
         running=tuple(_running(fold, run, elapsed) for run in running),
         host=host,

@@ -72,7 +72,7 @@ class EtaLog:
         at_half = [shown for shown in self._shown if shown.ran <= duration / 2]
         inside = [
             shown.eta.low_seconds <= duration - shown.ran <= shown.eta.high_seconds
-            for shown in self._shown
+            for shown in self._foretold()
             if shown.eta.low_seconds is not None and shown.eta.high_seconds is not None
         ]
         return EtaScores(
@@ -81,6 +81,17 @@ class EtaLog:
             error_at_half_time=_error(at_half[-1] if at_half else None, duration),
             share_inside_band=sum(inside) / len(inside) if inside else None,
         )
+
+    def _foretold(self) -> list[_Shown]:
+        """Return what was shown without what came last and said that all is done.
+
+        That foretells nothing, and the moment between the last step and the end of the run would
+        lie outside its band of no width, in every run.
+        """
+        last = len(self._shown)
+        while last and not self._shown[last - 1].eta.remaining_seconds:
+            last -= 1
+        return self._shown[:last]
 
 
 def _error(shown: _Shown | None, duration: float) -> float | None:

@@ -102,6 +102,11 @@ class RunFold:
         return self._scenario
 
     @property
+    def is_planned(self) -> bool:
+        """Whether the steps were declared; otherwise the plan is what began so far."""
+        return bool(self._declared)
+
+    @property
     def status(self) -> RunStatus:
         """`pending` before the start, `running`, or how it ended."""
         if self.sessions.end is not None:

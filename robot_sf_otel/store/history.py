@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from robot_sf_otel.manifest.schema import PipelineRunRecord, StepExecutionEntry
 
 LATEST: Final = "latest"
+LEARNED_STEPS: Final = 20_000
+"""Steps of earlier runs that are read to learn from: 0.2 s and 50 MB. Runs of 10,000 steps need no
+more than a few of their kind."""
 _NAMED: Final = 3
 """How many similar run ids an answer names."""
 _COMPARED: Final = 2_000
@@ -144,6 +147,7 @@ def earlier_runs(
     pipeline: str,
     before_ns: int | None = None,
     limit: int = 50,
+    steps: int = LEARNED_STEPS,
     unread: int | None = None,
 ) -> list[PipelineRunRecord]:
     """Return the newest completed runs of a pipeline, oldest first, to learn durations from.
@@ -156,13 +160,20 @@ def earlier_runs(
         pipeline: Name of the pipeline.
         before_ns: Only runs that began before this time, Unix nanoseconds.
         limit: How many at most.
+        steps: How many steps they may have together; the run that exceeds it is the last one.
         unread: How many runs that the index does not know are read at most, where an answer in
             time is worth more than a whole one; None for all.
     """
     wanted = _Filter(status="completed", pipeline=pipeline)
     folders = _between(folders_newest_first(roots), None, before_ns)
     with closing(_matching(folders, wanted, unread)) as matching:
-        newest = [_slim(run.record) for run in itertools.islice(matching, limit)]
+        newest: list[PipelineRunRecord] = []
+        seen = 0
+        for run in itertools.islice(matching, limit):
+            newest.append(_slim(run.record))
+            seen += len(run.record.steps)
+            if seen > steps:
+                break
     return newest[::-1]
 
 

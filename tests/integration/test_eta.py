@@ -50,6 +50,15 @@ def test_the_second_run_knows_from_the_first_when_it_will_be_done(scripts: Scrip
     assert scores.shown == len(shown) > 0
 
 
+def test_a_pipeline_without_a_plan_is_expected_to_do_what_it_did_before(scripts: Scripts) -> None:
+    source = PIPELINE.replace(', steps=["collect", "train", "evaluate"]', "")
+    scripts.run(source, env=LINES)
+    scripts.run(source, env=LINES)
+    second = load_run(scripts.run_dirs[-1])
+    shown = [event["eta"] for event in second.journal() if event["event"] == "eta_shown"]
+    assert shown[0]["total_seconds"] == pytest.approx(second.record.duration_seconds, rel=0.5)
+
+
 def test_the_console_says_the_eta_when_a_step_ends(scripts: Scripts) -> None:
     scripts.run(PIPELINE, env=LINES)
     finished = scripts.run(PIPELINE, env=LINES)

@@ -76,6 +76,7 @@ class Bench:
         self.recorder = Recorder(self.clock)
         run: Any = SimpleNamespace(
             name="p",
+            ended=False,
             recorder=self.recorder,
             runtime=SimpleNamespace(clock=self.clock),
             running_steps=list,
@@ -170,6 +171,18 @@ def test_history_counts_at_once(bench: Bench, engine: type[Engine]) -> None:
     bench.forecast.learn([])
     bench.forecast.within()
     assert (engine.asked, list(engine.history)) == (2, [])
+
+
+def test_nothing_is_recorded_of_a_run_that_ended_meanwhile(
+    bench: Bench, engine: type[Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def predict(*_: object) -> Estimate:
+        monkeypatch.setattr(bench.run, "ended", True)
+        return Engine.answer
+
+    monkeypatch.setattr(engine, "predict", predict)
+    assert bench.forecast.within() is None
+    assert bench.recorder.recorded == []
 
 
 def test_a_child_process_shows_what_the_owner_showed_last(bench: Bench) -> None:

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from robot_sf_otel.analysis.eta import Estimate, FinishedStep, PastStep, PlannedStep, Situation
+from robot_sf_otel.analysis.eta import (
+    Estimate,
+    EtaEngine,
+    FinishedStep,
+    PastStep,
+    PlannedStep,
+    Situation,
+)
 from robot_sf_otel.analysis.eta_input import past_run, shown, situation, size_parameter
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.fold import RunFold
@@ -69,6 +76,28 @@ def test_a_live_run_is_seen_with_its_plan_what_is_done_and_what_runs() -> None:
     assert found.finished == (FinishedStep("collect", 20, 10),)
     (train,) = found.running
     assert (train.elapsed, train.done, train.total, train.curve) == (10, 8, 100, ((4, 8),))
+
+
+def test_without_a_declared_plan_nobody_knows_what_follows_on_the_first_step() -> None:
+    made = fold(started("a", 0), plan=[])
+    assert (seen(made, 10).plan, len(seen(made, 10).running)) == ((), 1)
+    made.apply(finished("a", 10, 10))
+    after = seen(made, 10)
+    assert after.plan == ()
+    assert EtaEngine(()).predict(after).remaining_seconds is None
+
+
+def test_without_a_declared_plan_the_steps_of_earlier_runs_are_to_come() -> None:
+    made = fold(started("a", 0), e.StepSkipped(time_unix_nano=0, step_id="b"), plan=[])
+    found = situation(made, SECOND, "here", usual=("a", "b", "c"))
+    assert found is not None
+    assert [step.step_id for step in found.plan] == ["a", "c"]
+
+
+def test_a_declared_plan_counts_whatever_earlier_runs_had() -> None:
+    found = situation(fold(), SECOND, "here", usual=("collect", "publish"))
+    assert found is not None
+    assert [step.step_id for step in found.plan] == ["collect", "train", "evaluate"]
 
 
 def test_a_skipped_step_is_no_step_to_come() -> None:

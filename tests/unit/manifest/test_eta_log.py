@@ -48,6 +48,14 @@ def test_errors_are_shares_of_the_time_that_the_run_took() -> None:
     assert found.share_inside_band == 0.5  # the bands of the first and of the second held it
 
 
+def test_that_all_is_done_is_not_held_against_the_moment_before_the_end() -> None:
+    log = EtaLog()
+    log.show(eta(0, 0, 0), 30, after_steps=False)  # but then another step began
+    log.show(eta(60, 50, 75), 40, after_steps=False)
+    log.show(eta(0, 0, 0), 99.9, after_steps=True)
+    assert scores(log, 100).share_inside_band == 0.5
+
+
 def test_what_was_not_shown_then_has_no_error() -> None:
     assert scores(EtaLog(), 100) == EtaScores()
     log = EtaLog()

@@ -236,6 +236,15 @@ def test_earlier_runs_keep_what_durations_are_learned_from(tmp_path: Path) -> No
     assert (slim.argv, slim.telemetry) == ([], {})
 
 
+def test_earlier_runs_of_many_steps_are_fewer(tmp_path: Path, read: list[str]) -> None:
+    for at in range(4):
+        write_run(tmp_path, f"r{at}", at=at, steps={"train": 3.0, "test": 1.0})
+    assert earlier(tmp_path, steps=3) == ["r2", "r3"]
+    assert earlier(tmp_path, steps=0) == ["r3"]
+    assert read == ["r3", "r2", "r3"]
+    assert earlier(tmp_path, steps=100) == ["r0", "r1", "r2", "r3"]
+
+
 def test_earlier_runs_read_no_more_unknown_runs_than_they_may(
     tmp_path: Path, read: list[str]
 ) -> None:
