@@ -124,10 +124,10 @@ def beside_a_hog() -> None:
 
 @program
 def stall() -> None:
-    with step("collect", total=200, unit="episodes"):
-        units(30, 0.1)
+    with step("collect", total=2000, unit="episodes"):
+        units(round(30 * SCALE), 0.1)
         time.sleep(16 * SCALE)
-        units(30, 0.1)
+        units(round(30 * SCALE), 0.1)
 
 
 @program
