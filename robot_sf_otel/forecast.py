@@ -17,7 +17,7 @@ from robot_sf_otel.manifest.schema import Eta
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from robot_sf_otel.analysis.eta import Situation
+    from robot_sf_otel.analysis.eta import Curve, Situation
     from robot_sf_otel.instrument.live_run import LiveRun
     from robot_sf_otel.manifest.fold import RunFold
     from robot_sf_otel.manifest.schema import PipelineRunRecord
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 BOUNDARY_SECONDS: Final = 1.0
 """Shortest time between two estimates at starts and ends of steps: a run of thousands of short
 steps does not pay for each."""
+BOUNDARY_COST: Final = 0.005
+"""CPU seconds of an estimate from which on no step waits for one."""
 WITHIN_SECONDS: Final = 5.0
 """Shortest time between two estimates within a step."""
 WITHIN_SHARE: Final = 0.01
@@ -53,6 +55,7 @@ class Forecast:
         self._shown_at = 0.0
         self._boundary_due = 0.0
         self._due = 0.0
+        self._took = 0.0
 
     def learn(self, records: Sequence[PipelineRunRecord]) -> None:
         """Learn from earlier runs, the oldest first; takes a moment."""
@@ -67,7 +70,8 @@ class Forecast:
     def at_boundary(self) -> float | None:
         """Return the remaining seconds at the start or end of a step, None where unknown."""
         now = self._now()
-        if now >= self._boundary_due:
+        # A run of thousands of steps leaves it to the monitor thread: the pipeline must not wait.
+        if now >= self._boundary_due and self._took <= BOUNDARY_COST:
             self._work_out(now)
         return self._remaining(now)
 
@@ -92,23 +96,41 @@ class Forecast:
         run = self._run
         time_ns = run.runtime.clock.time_ns()
 
+        elapsed = run.elapsed()
+        own = [step for step in run.running_steps() if not step.nested]
+        courses: dict[str, tuple[float, Curve]] = {}
+        for step in own:
+            seconds, points = step.course(now)
+            courses[step.span_id] = seconds, tuple(points)
+
         def look(fold: RunFold) -> Situation | None:
             self._turns = fold.turns
-            return situation(fold, time_ns, self._host, self._size, self._usual)
+            return situation(
+                fold,
+                time_ns,
+                self._host,
+                self._size,
+                self._usual,
+                elapsed=elapsed,
+                own=courses,
+            )
 
         seen = run.recorder.look(look)
         if seen is None:  # another thread is busy with the record
             return
-        eta = shown(self._engine.predict(seen))
+        # Without a plan or runs before this one nobody knows what follows on the running step.
+        eta = shown(self._engine.predict(seen)) if seen.plan else None
         if run.ended:  # by another thread meanwhile: nothing comes after the end in its journal
             return
         if eta is not None or self._shown is not None:
             ids = run.ids()
-            if own := [step for step in run.running_steps() if not step.nested]:
+            if own:
                 ids["span_id"] = own[-1].span_id
-            run.recorder.record(EtaShown(eta=eta or Eta(), **ids), sync=False)
+            event = EtaShown(eta=eta or Eta(), elapsed_seconds=elapsed, **ids)
+            run.recorder.record(event, sync=False)
         self._shown, self._shown_at = eta, now
-        cost = (time.thread_time() - began) / COST_SHARE
+        self._took = time.thread_time() - began
+        cost = self._took / COST_SHARE
         self._boundary_due = now + max(BOUNDARY_SECONDS, cost)
         self._due = now + max(
             WITHIN_SECONDS, min(WITHIN_LONGEST, seen.elapsed * WITHIN_SHARE), cost

@@ -12,6 +12,7 @@ from statistics import correlation
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from robot_sf_otel.analysis.eta import (
+    Curve,
     Estimate,
     FinishedStep,
     PastRun,
@@ -35,6 +36,7 @@ _SIZES_DIFFER: Final = 1.5
 """Ratio of the largest to the smallest size below which other things decide."""
 _SIZES_AGREE: Final = 0.9
 """Rank correlation with the duration from which on a parameter is taken as the size."""
+_NOTHING: Final[Mapping[str, tuple[float, Curve]]] = {}
 _PAUSED: Final = 1.02
 """A record whose steps span more than its duration times this was stopped and resumed."""
 
@@ -98,6 +100,9 @@ def situation(
     host: str | None,
     size: str | None = None,
     usual: Sequence[str] = (),
+    *,
+    elapsed: float | None = None,
+    own: Mapping[str, tuple[float, Curve]] = _NOTHING,
 ) -> Situation | None:
     """Return a run as it stands, None before its start was seen.
 
@@ -108,8 +113,12 @@ def situation(
         size: The parameter that is its size.
         usual: Steps that runs of this pipeline have, which counts where this one declared none;
             where nobody knows what follows on the running steps, the plan is empty.
+        elapsed: Seconds that the run has run, where a clock that never jumps tells.
+        own: Running steps of which it tells too, by their span: the seconds since their start, and
+            their progress.
     """
-    elapsed = fold.sessions.ran_until(now_ns)
+    if elapsed is None:
+        elapsed = fold.sessions.ran_until(now_ns)
     if fold.started is None or elapsed is None:
         return None
     plan = fold.plan
@@ -125,7 +134,10 @@ def situation(
         elapsed=elapsed,
         plan=tuple(_planned(plan, executions)) if fold.is_planned or usual else (),
         finished=tuple(FinishedStep(run.step_id, run.duration or 0.0, _total(run)) for run in done),
-        running=tuple(_running(fold, run, elapsed) for run in running),
+        running=tuple(
+            _running(run, *(own.get(run.span_id or "") or _told(fold, run, elapsed)))
+            for run in running
+        ),
         host=host,
         scenario=fold.scenario,
         size=parameter(fold.params, size),
@@ -151,15 +163,21 @@ def _total(run: Execution) -> float | None:
     return run.progress.total or run.progress.done or None
 
 
-def _running(fold: RunFold, run: Execution, elapsed: float) -> RunningStep:
+def _told(fold: RunFold, run: Execution, elapsed: float) -> tuple[float, Curve]:
+    """Return how long a step runs, and its progress, as events with the time of day tell."""
+    began = fold.sessions.ran_until(run.started_ns) or 0.0
+    return max(0.0, elapsed - began), tuple(run.measured.points())
+
+
+def _running(run: Execution, seconds: float, curve: Curve) -> RunningStep:
     progress = run.progress
     known = bool(progress.done) or progress.total is not None
     return RunningStep(
         run.step_id,
-        elapsed=max(0.0, elapsed - (fold.sessions.ran_until(run.started_ns) or 0.0)),
+        elapsed=seconds,
         done=progress.done if known else None,
         total=progress.total,
-        curve=tuple(run.measured.points()),
+        curve=curve,
     )
 
 
@@ -205,8 +223,14 @@ def past_run(record: PipelineRunRecord, size: str | None = None) -> PastRun | No
 def _added(record: PipelineRunRecord, entries: list[StepExecutionEntry]) -> Sequence[float]:
     times = [(_unix(entry.started_at or ""), _unix(entry.ended_at or "")) for entry in entries]
     began = _unix(record.created_at) if record.created_at else min(start for start, _ in times)
-    if max(end for _, end in times) - began > (record.duration_seconds or 0.0) * _PAUSED:
-        return [entry.duration_seconds or 0.0 for entry in entries]
+    durations = [entry.duration_seconds or 0.0 for entry in entries]
+    paused = max(end for _, end in times) - began > (record.duration_seconds or 0.0) * _PAUSED
+    jumped = any(
+        abs(end - start - seconds) > 1 + seconds * (_PAUSED - 1)
+        for (start, end), seconds in zip(times, durations, strict=True)
+    )
+    if paused or jumped:  # of the clocks only the one that measured the durations is right
+        return durations
     return added_seconds(times, began)
 
 

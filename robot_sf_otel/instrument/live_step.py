@@ -205,6 +205,10 @@ class LiveStep:
         rate = own / seconds if own > 0 and seconds > 0 else None
         return Progress(done=self.done, total=self.total, unit=self.unit, rate=rate)
 
+    def course(self, now: float) -> tuple[float, list[tuple[float, float]]]:
+        """Return the seconds since the start, and the progress over them; `now` is monotonic."""
+        return now - self.started, self._curve.points()
+
     def observe(self, sample: TelemetrySnapshot) -> None:
         """Take a telemetry sample into the bill. Monitor thread only."""
         if self._bill is not None:

@@ -158,9 +158,10 @@ class ParamsLogged(_Event, tag="params_logged"):
 
 
 class EtaShown(_Event, tag="eta_shown"):
-    """An ETA that somebody saw."""
+    """An ETA that somebody saw; `elapsed_seconds` is how long the run had run, without pauses."""
 
     eta: Eta
+    elapsed_seconds: float | None = None
 
 
 class AnomalyDetected(_Event, tag="anomaly_detected"):

@@ -220,7 +220,9 @@ class RunFold:
             self._facts["summary"].update(event.metrics)
 
     def _on_eta(self, event: e.EtaShown) -> None:
-        ran = self.sessions.ran_until(event.time_unix_nano)
+        ran = event.elapsed_seconds
+        if ran is None:
+            ran = self.sessions.ran_until(event.time_unix_nano)
         self._eta.show(event.eta, ran, after_steps=self._has_completed(EtaLog.STEPS))
         run = self._executions.get(event.span_id or "")
         if run is not None and run.eta_seconds is None:

@@ -74,12 +74,14 @@ class Bench:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.recorder = Recorder(self.clock)
+        self.running: list[Any] = []
         run: Any = SimpleNamespace(
             name="p",
             ended=False,
             recorder=self.recorder,
             runtime=SimpleNamespace(clock=self.clock),
-            running_steps=list,
+            running_steps=lambda: self.running,
+            elapsed=self.clock.monotonic,
             ids=lambda: {"time_unix_nano": self.clock.time_ns(), "span_id": "root"},
         )
         self.run = cast("LiveRun", run)
@@ -164,6 +166,55 @@ def test_what_is_not_known_is_not_recorded_but_that_it_is_no_longer_known_is(
         assert bench.forecast.within() is None
     etas = [event.eta for event in bench.recorder.recorded if isinstance(event, e.EtaShown)]
     assert [eta.remaining_seconds for eta in etas] == [100, None]
+
+
+def test_a_wall_clock_that_is_set_changes_nothing(
+    bench: Bench, engine: type[Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Situation] = []
+
+    def predict(_: object, situation: Situation) -> Estimate:
+        seen.append(situation)
+        return Engine.answer
+
+    monkeypatch.setattr(engine, "predict", predict)
+    began = bench.clock.time_ns()
+    bench.recorder.fold.apply(e.StepStarted(time_unix_nano=began, span_id="a", step_id="train"))
+
+    def course(now: float) -> tuple[float, list[tuple[float, float]]]:
+        return now, [(3.0, 7.0)]
+
+    bench.running.append(SimpleNamespace(span_id="a", nested=False, course=course))
+    bench.clock.advance(10)
+    monkeypatch.setattr(bench.clock, "time_ns", lambda: began - 3600 * 10**9)
+    bench.forecast.within()
+    assert (seen[0].elapsed, seen[0].running[0].elapsed) == (10, 10)
+    assert seen[0].running[0].curve == ((3, 7),)
+    (event,) = bench.recorder.recorded
+    assert isinstance(event, e.EtaShown)
+    assert event.elapsed_seconds == 10
+
+
+def test_a_step_does_not_wait_for_an_estimate_that_takes_long(
+    bench: Bench, engine: type[Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spent = iter([0.0, 0.02, 1.0, 1.02])
+    monkeypatch.setattr("time.thread_time", lambda: next(spent))
+    bench.forecast.at_boundary()
+    bench.clock.advance(100)
+    assert bench.forecast.at_boundary() == 0
+    assert engine.asked == 1
+    bench.forecast.within()
+    assert engine.asked == 2
+
+
+def test_without_a_plan_or_history_nobody_knows_what_follows(bench: Bench) -> None:
+    bench.recorder.fold = RunFold()
+    bench.recorder.fold.apply(
+        e.RunStarted(time_unix_nano=bench.clock.time_ns(), run_id="r", pipeline="p")
+    )
+    assert bench.forecast.within() is None
+    assert bench.recorder.recorded == []
 
 
 def test_history_counts_at_once(bench: Bench, engine: type[Engine]) -> None:

@@ -283,3 +283,31 @@ def test_time_after_the_last_step_is_time_of_the_run() -> None:
     past = past_run(completed(started("train", 0), finished("train", 30, 30), seconds=40).record())
     assert past is not None
     assert (past.steps[0].seconds, past.total_seconds) == (30, 40)
+
+
+def test_a_run_whose_clock_was_set_is_history_by_its_durations() -> None:
+    past = past_run(
+        completed(
+            started("collect", 0),
+            finished("collect", 100, 100),
+            started("train", 100),
+            e.StepFinished(  # an hour back in the middle of the step
+                time_unix_nano=0,
+                span_id="train",
+                status="completed",
+                result="success",
+                duration_seconds=200,
+            ),
+            seconds=300,
+        ).record()
+    )
+    assert past is not None
+    assert [step.seconds for step in past.steps] == [100, 200]
+
+
+def test_a_clock_that_never_jumps_tells_of_the_steps_of_this_process() -> None:
+    made = fold(started("train", 0))
+    own = {"train": (8.0, ((2.0, 5.0),))}
+    found = situation(made, 3600 * SECOND, "here", elapsed=9.0, own=own)
+    assert found is not None
+    assert (found.elapsed, found.running[0].elapsed, found.running[0].curve) == (9, 8, ((2, 5),))
