@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from operator import attrgetter
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from robot_sf_otel import guard
 from robot_sf_otel.manifest.events import RunFinished
-from robot_sf_otel.manifest.fold import RunFold
 from robot_sf_otel.manifest.samples import put_progress
 from robot_sf_otel.manifest.schema import (
     SelfCost,
@@ -24,7 +19,7 @@ from robot_sf_otel.manifest.state import state_of
 from robot_sf_otel.manifest.statistics import TelemetrySummary
 from robot_sf_otel.store.derived import write_derived
 from robot_sf_otel.store.files import deleted
-from robot_sf_otel.store.journal import JournalTail, JournalWriter
+from robot_sf_otel.store.journal import JournalWriter
 from robot_sf_otel.store.layout import RunPaths, create_run_dir, make_run_dir
 from robot_sf_otel.store.lock import RunLock
 from robot_sf_otel.store.reader import fold_run
@@ -32,6 +27,7 @@ from robot_sf_otel.store.recovery import lost_workers
 from robot_sf_otel.store.replaced import replaced_worker
 from robot_sf_otel.store.resuming import CannotResume, find_resumable, take_over
 from robot_sf_otel.store.telemetry import TelemetryWriter, iter_snapshots
+from robot_sf_otel_manifest.running_fold import RunningFold
 from robot_sf_otel_manifest.worker import WorkerRecorder
 
 if TYPE_CHECKING:
@@ -39,7 +35,9 @@ if TYPE_CHECKING:
 
     from robot_sf_otel.config import Config
     from robot_sf_otel.manifest.events import EtaShown, Event
+    from robot_sf_otel.manifest.fold import RunFold
     from robot_sf_otel.manifest.state import RunState
+    from robot_sf_otel_manifest.running_fold import Watcher
 
 Looked = TypeVar("Looked")
 
@@ -52,18 +50,6 @@ WORKERS_SECONDS: Final = 5.0
 """Time between two looks at the child processes that have steps under way."""
 LOCK_SECONDS: Final = 1.0
 """How long the end of a run waits for the monitor thread before it does without that look."""
-
-
-class Watcher(Protocol):
-    """Somebody who follows a run as it is recorded."""
-
-    def event(self, event: Event, /) -> None:
-        """Take an event."""
-        ...
-
-    def sample(self, sample: TelemetrySnapshot, /) -> None:
-        """Take a sample."""
-        ...
 
 
 class OwnerRecorder:
@@ -86,16 +72,12 @@ class OwnerRecorder:
         self._telemetry = TelemetryWriter(self._paths.telemetry, on_fault=guard.storage_fault)
         self._acquire()
         self._sampling = threading.RLock()  # a signal handler may end the run inside a sample
-        self._incoming: deque[Event] = deque()
-        self._fold = RunFold()
+        self._running = RunningFold(self._paths)
         self._summary = TelemetrySummary()
-        self._own_progress: TelemetrySnapshot | None = None
-        self._tails: dict[str, JournalTail] = {}
         # Re-entrant: a signal handler may end the run whose record its thread is looking at.
         self._refreshing = threading.RLock()
         self._busy = False
         self._dirty = True
-        self._torn = False
         self._next_write = 0.0
         self._next_try = 0.0
         self._next_look = 0.0
@@ -103,11 +85,10 @@ class OwnerRecorder:
         self._cost = SelfCost()
         self._ending = False
         self._closed = False
-        self._watcher: Watcher | None = None
 
     def watch(self, watcher: Watcher) -> None:
         """Tell somebody of every event that is folded from now on, and of every sample."""
-        self._watcher = watcher
+        self._running.watcher = watcher
 
     def catch_up(self) -> None:
         """Fold what was recorded, so that who watches the run has heard of it."""
@@ -137,19 +118,13 @@ class OwnerRecorder:
     def take_in_the_past(self) -> RunFold:
         """Read what a resumed run recorded before, so that the record goes on from there."""
         with self._refreshing:
-            self._fold_anew()
+            self._running.anew()
             for snapshot in iter_snapshots(self._paths.telemetry):
                 self._summary.add(snapshot)
-        return self._fold
+        return self._running.fold
 
-    def _fold_anew(self) -> None:
-        """Fold what is in the journals, from their beginning."""
-        self._fold, self._tails = RunFold(), {}
-        self._incoming.clear()
-        own = JournalTail(self._paths.journal).events()
-        for event in heapq.merge(own, *self._worker_events(), key=attrgetter("time_unix_nano")):
-            self._fold.apply(event)
-        self._torn = False
+    def _take_in(self) -> None:
+        self._dirty |= self._running.take_in()
 
     def _acquire(self) -> None:
         if not self._created or self._lock is not None:
@@ -176,7 +151,7 @@ class OwnerRecorder:
 
     def _append(self, *events: Event, sync: bool = True) -> None:
         self._journal.append(*events, sync=sync)
-        self._incoming.extend(events)
+        self._running.add(*events)
         self._dirty = True
 
     def sample(self, snapshot: TelemetrySnapshot) -> None:
@@ -189,15 +164,15 @@ class OwnerRecorder:
             self._telemetry.append(snapshot)
             if not self._ending:
                 self._summary.add(snapshot)
-                # What children reported is in their journals, and newer there.
-                self._own_progress = snapshot if own else self._own_progress
+                if own:  # what children reported is in their journals, and newer there
+                    self._running.progress(snapshot)
         self._dirty = True
-        if self._watcher is not None:
-            self._watcher.sample(snapshot)
+        if self._running.watcher is not None:
+            self._running.watcher.sample(snapshot)
 
     def _add_worker_progress(self, snapshot: TelemetrySnapshot) -> None:
         with self._refreshing:
-            running = self._fold.running()
+            running = self._running.fold.running()
         samples = [
             StepSample(
                 step_id=entry.step_id,
@@ -249,7 +224,7 @@ class OwnerRecorder:
             self._busy = True
             try:
                 self._take_in()
-                return function(self._fold)
+                return function(self._running.fold)
             finally:
                 self._busy = False
 
@@ -260,10 +235,10 @@ class OwnerRecorder:
     def _note_lost_workers(self, now_ns: int) -> None:
         """Write down which child processes are gone although steps of theirs are under way."""
         with guard.shielded("lost workers"):
-            if not lost_workers(self._fold, now_ns):
+            if not lost_workers(self._running.fold, now_ns):
                 return
             self._take_in()  # a process that is gone may have ended its step just before
-            lost = lost_workers(self._fold, now_ns)
+            lost = lost_workers(self._running.fold, now_ns)
             if lost:
                 self._append(*lost)
                 self._take_in()
@@ -306,7 +281,7 @@ class OwnerRecorder:
 
     def _gaps(self, *, end: bool = False) -> list[Event]:
         """Return events that tell what is lost; `end` also of what is being lost now."""
-        started = self._fold.started
+        started = self._running.fold.started
         ids = (started.trace_id, started.span_id) if started is not None else (None, None)
         gaps = {
             "manifest.jsonl": self._journal.take_gap(end=end),
@@ -323,44 +298,14 @@ class OwnerRecorder:
             self._created = True
         self._acquire()
 
-    def _take_in(self) -> None:
-        if self._torn:
-            self._fold_anew()
-        self._torn = True  # by Ctrl-C, which may come in between and lose an event to the fold
-        sample, self._own_progress = self._own_progress, None
-        own: list[Event] = []
-        end: list[Event] = []
-        while self._incoming:
-            event = self._incoming.popleft()
-            (end if isinstance(event, RunFinished) else own).append(event)
-        # By time, so that what a child reports of a step comes after the step's start, but each
-        # journal in its own order. The end is last: it closes the steps that children left open.
-        merged = heapq.merge(own, *self._worker_events(), key=attrgetter("time_unix_nano"))
-        for event in itertools.chain(merged, end):
-            self._fold.apply(event)
-            self._dirty = True
-            if self._watcher is not None:
-                self._watcher.event(event)
-        if sample is not None:
-            self._fold.take_progress(sample)
-        self._torn = False
-
-    def _worker_events(self) -> Iterator[list[Event]]:
-        try:
-            names = sorted(path.name for path in self._paths.workers.iterdir())
-        except OSError:
-            return
-        for name in names:
-            if name not in self._tails:
-                self._tails[name] = JournalTail(self._paths.workers / name)
-            yield self._tails[name].read()
-
     def _write_derived(self) -> bool:
         """Fold and write; return whether that worked."""
         began = time.monotonic()
         self._dirty = False
         try:
-            record = self._fold.record(telemetry=self._summary.result(), self_cost=self._cost)
+            record = self._running.fold.record(
+                telemetry=self._summary.result(), self_cost=self._cost
+            )
             self._derived_bytes += write_derived(self.run_dir, record)
         except Exception as error:  # noqa: BLE001 - what waits for this thread must not die of it
             self._dirty = True

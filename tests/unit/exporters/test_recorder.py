@@ -256,7 +256,7 @@ def test_ctrl_c_while_events_are_taken_in_loses_none_of_them(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(recorder, "_worker_events", interrupt)
+        patched.setattr(recorder._running, "_worker_events", interrupt)
         with pytest.raises(KeyboardInterrupt):
             recorder.look(lambda fold: fold.status)
     assert recorder.look(lambda fold: len(fold.running())) == 1
