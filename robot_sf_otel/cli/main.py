@@ -12,7 +12,18 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 import typer.main
 
-from robot_sf_otel.cli import compare, demo, doctor, recover, report, retention, run, stop, watch
+from robot_sf_otel.cli import (
+    compare,
+    demo,
+    doctor,
+    perf_tests,
+    recover,
+    report,
+    retention,
+    run,
+    stop,
+    watch,
+)
 from robot_sf_otel.cli.common import complain
 
 NAME: Final = "robot-sf-otel"
@@ -67,6 +78,7 @@ def options(
 report.register(app)
 app.command("watch")(watch.watch)
 app.command("compare")(compare.compare)
+app.command("perf-tests")(perf_tests.perf_tests)
 doctor.register(app)
 app.command("demo")(demo.demo)
 run.register(app)
