@@ -22,6 +22,7 @@ from robot_sf_otel.cli import (
     retention,
     run,
     stop,
+    tensorboard,
     watch,
 )
 from robot_sf_otel.cli.common import complain
@@ -79,6 +80,7 @@ report.register(app)
 app.command("watch")(watch.watch)
 app.command("compare")(compare.compare)
 app.command("perf-tests")(perf_tests.perf_tests)
+tensorboard.register(app)
 doctor.register(app)
 app.command("demo")(demo.demo)
 run.register(app)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from robot_sf_otel.analysis.baseline import Baseline
     from robot_sf_otel.perf.results import Report
     from robot_sf_otel.perf.scenarios import Case, Scenario
+    from robot_sf_otel.store.reader import LoadedRun
 
 _DEFAULT_SCENARIO: Final = "minimal"
 _INTERRUPTED: Final = 130
@@ -112,10 +114,11 @@ def perf_tests(  # noqa: PLR0917 - typer passes options by name
         raise typer.BadParameter("a past step has no scenario", param_hint="'--from-run'")
     name, path = _output(output)
     update = _Update(baseline, reason) if update_baseline else None
+    wanted = _Wanted(artifact_roots(context), name, path, tolerance, baseline, update)
     if from_run is not None and step is not None:
-        report = _from_run(context, from_run, step, name, path, tolerance, baseline, update)
+        report = _from_run(load(context, from_run, telemetry=False), step, wanted)
     else:
-        report = _scenario(context, scenario, num_resets, name, path, tolerance, baseline, update)
+        report = _scenario(scenario or _DEFAULT_SCENARIO, num_resets, wanted)
     if form is TableFormat.JSON:
         from robot_sf_otel.perf.results import as_document
 
@@ -203,9 +206,7 @@ def _finisher(path: Path | None, update: _Update | None) -> Callable[[Report, Pa
         files = write_files(report, run_dir / "artifacts")
         keep_artifacts(run_dir, files)
         if path is not None:
-            folder, name = (
-                (path.parent, path.name) if path.suffix == ".json" else (path, RESULTS)
-            )
+            folder, name = (path.parent, path.name) if path.suffix == ".json" else (path, RESULTS)
             folder.mkdir(parents=True, exist_ok=True)
             for file in files:
                 shutil.copyfile(file, folder / (name if file.name == RESULTS else file.name))
@@ -215,38 +216,45 @@ def _finisher(path: Path | None, update: _Update | None) -> Callable[[Report, Pa
     return finish
 
 
-def _scenario(
-    context: typer.Context,
-    text: str | None,
-    resets: int | None,
-    name: str | None,
-    path: Path | None,
-    tolerance: float | None,
-    baseline: Path | None,
-    update: _Update | None,
-) -> Report:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What the options ask for, whatever is tested."""
+
+    roots: list[Path]
+    run_name: str | None
+    output: Path | None
+    tolerance: float | None
+    baseline: Path | None
+    update: _Update | None
+
+
+def _scenario(text: str, resets: int | None, wanted: _Wanted) -> Report:
+    """Run the tests of a scenario.
+
+    Raises:
+        typer.Exit: It cannot be used, or was interrupted.
+    """
     from robot_sf_otel.perf import baselines, runner, scenarios
 
-    text = text or _DEFAULT_SCENARIO
+    update = wanted.update
     try:
         source = scenarios.find(text)
         scenario = scenarios.load(source)
         if resets is not None:
             scenario = scenarios.with_resets(scenario, resets)
-        file = baseline or _named(scenario, source)
+        file = wanted.baseline or _named(scenario, source)
         host = runner.this_host_class()
         if update is not None:
             update.check(file, [case.test_id for case in scenario.cases()], host)
         known = None if file is None or update is not None else baselines.read(file)
     except (scenarios.ScenarioError, baselines.BaselineError) as error:
         fail(str(error))
-    roots = artifact_roots(context)
 
     def baseline_of(case: Case) -> Baseline | None:
         if update is not None:
             return None
         if known is None:
-            return baselines.from_history(roots, case, host)
+            return baselines.from_history(wanted.roots, case, host)
         metric = case.scenario.metric
         return baselines.choose(known, test_id=case.test_id, host=host, metric=metric)
 
@@ -254,11 +262,11 @@ def _scenario(
         return runner.run_scenario(
             scenario,
             source=text,
-            artifact_root=roots[0],
-            run_name=name,
-            tolerance=scenario.tolerance if tolerance is None else tolerance,
+            artifact_root=wanted.roots[0],
+            run_name=wanted.run_name,
+            tolerance=scenario.tolerance if wanted.tolerance is None else wanted.tolerance,
             baseline_of=baseline_of,
-            finish=_finisher(path, update),
+            finish=_finisher(wanted.output, update),
         )
     except (runner.NoRecord, baselines.BaselineError, OSError) as error:
         fail(str(error))
@@ -272,21 +280,17 @@ def _named(scenario: Scenario, source: Path) -> Path | None:
     return None if scenario.baseline is None else source.parent / scenario.baseline
 
 
-def _from_run(
-    context: typer.Context,
-    run: str,
-    step: str,
-    name: str | None,
-    path: Path | None,
-    tolerance: float | None,
-    baseline: Path | None,
-    update: _Update | None,
-) -> Report:
+def _from_run(found: LoadedRun, step: str, wanted: _Wanted) -> Report:
+    """Test a past step.
+
+    Raises:
+        typer.Exit: It cannot be tested.
+    """
     from robot_sf_otel.analysis.baseline import DEFAULT_TOLERANCE, host_class
     from robot_sf_otel.analysis.perf_samples import NotMeasured
     from robot_sf_otel.perf import baselines, past
 
-    found = load(context, run, telemetry=False)
+    update, baseline = wanted.update, wanted.baseline
     try:
         if update is not None:
             host = host_class(found.record.host, found.record.runtime)
@@ -295,11 +299,11 @@ def _from_run(
         return past.gate_step(
             found,
             step,
-            artifact_root=artifact_roots(context)[0],
-            run_name=name,
-            tolerance=DEFAULT_TOLERANCE if tolerance is None else tolerance,
+            artifact_root=wanted.roots[0],
+            run_name=wanted.run_name,
+            tolerance=DEFAULT_TOLERANCE if wanted.tolerance is None else wanted.tolerance,
             file=[] if update is not None else known,
-            finish=_finisher(path, update),
+            finish=_finisher(wanted.output, update),
         )
     except (baselines.BaselineError, NotMeasured, OSError) as error:
         fail(str(error))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -16,6 +15,8 @@ from robot_sf_otel.store.files import replace_atomically
 from robot_sf_otel.store.history import list_loaded
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from robot_sf_otel.manifest.schema import PipelineRunRecord
     from robot_sf_otel.perf.scenarios import Case
 
@@ -97,9 +98,7 @@ def update(path: Path, taken: Sequence[Baseline]) -> None:
     """
     replaced = {(one.test_id, one.host_class) for one in taken}
     kept = [
-        one
-        for one in read(path, missing_ok=True)
-        if (one.test_id, one.host_class) not in replaced
+        one for one in read(path, missing_ok=True) if (one.test_id, one.host_class) not in replaced
     ]
     write(path, [*kept, *taken])
 

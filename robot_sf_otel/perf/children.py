@@ -28,9 +28,7 @@ class ChildFailed(RuntimeError):  # noqa: N818 - said to people as it is
     """A repetition could not be measured; the message says what its process did last."""
 
 
-def run_child(
-    argv: Sequence[str], *, env: Mapping[str, str], timeout: float, log: Path
-) -> Elapsed:
+def run_child(argv: Sequence[str], *, env: Mapping[str, str], timeout: float, log: Path) -> Elapsed:
     """Run a command to its end; whatever ends this call ends its whole process group.
 
     Ctrl-C at a terminal does not reach it: it has a session of its own and is ended from here.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from robot_sf_otel.analysis.baseline import Baseline, Sample, host_class, judge
@@ -18,6 +17,8 @@ from robot_sf_otel.store.directories import precise_start
 from robot_sf_otel.store.history import list_loaded
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from robot_sf_otel.manifest.schema import PipelineRunRecord
     from robot_sf_otel.store.reader import LoadedRun
 

@@ -69,9 +69,9 @@ class Tested:
                 )
         elif other:
             found.append(
-                f"the baseline is of another class of machines ({self.baseline.host_class}); by the "
-                f"calibration loop this one has {judgement.machine_speed:.0%} of its speed, which "
-                "was taken into account"
+                f"the baseline is of another class of machines ({self.baseline.host_class}); by "
+                f"the calibration loop this one has {judgement.machine_speed:.0%} of its speed, "
+                "which was taken into account"
             )
         elif abs(judgement.machine_speed - 1) > _SHIFT:
             found.append(
@@ -147,9 +147,7 @@ def as_markdown(report: Report) -> str:
         ]
         for test in report.tests
     ]
-    rows += [
-        [escape(name), "❌ error", *["--"] * 6] for name in report.errors
-    ]
+    rows += [[escape(name), "❌ error", *["--"] * 6] for name in report.errors]
     head = ["Test", "Status", "Median:", "95 %", "Baseline:", "Of it:", "Samples:", "Took:"]
     lines = [f"## Performance: {escape(report.name)}: {report.status}", "", *table(head, rows)]
     said = [
@@ -171,10 +169,10 @@ def as_junit(report: Report) -> str:
     failed = sum(test.result.status == "failed" for test in report.tests)
     total = len(report.tests) + len(report.errors)
     seconds = sum(test.result.duration_seconds for test in report.tests)
+    counts = f'tests="{total}" failures="{failed}" errors="{len(report.errors)}"'
     lines = [
         '<?xml version="1.0" encoding="utf-8"?>',
-        f'<testsuites><testsuite name="{_xml(report.name)}" tests="{total}" failures="{failed}" '
-        f'errors="{len(report.errors)}" time="{seconds:.3f}">',
+        f'<testsuites><testsuite name="{_xml(report.name)}" {counts} time="{seconds:.3f}">',
     ]
     for test in report.tests:
         result = test.result

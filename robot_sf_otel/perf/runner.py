@@ -137,9 +137,7 @@ def _measure(
             judgement = judge(samples, baseline, host_class=host, tolerance=tolerance)
             narrow = judgement.decided or is_narrow(judgement, scenario.precision)
             seconds = time.monotonic() - began
-            if seconds >= scenario.max_seconds or (
-                narrow and len(samples) >= scenario.repetitions
-            ):
+            if seconds >= scenario.max_seconds or (narrow and len(samples) >= scenario.repetitions):
                 break
         else:
             raise NotMeasured("nothing was repeated")

@@ -28,6 +28,7 @@ from robot_sf_otel.perf.stopwatch import Elapsed, timed
 if TYPE_CHECKING:
     from robot_sf_otel.instrument.step import StepHandle
 
+
 class Task(msgspec.Struct, kw_only=True):
     """What a worker does.
 
