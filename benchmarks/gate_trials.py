@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -50,6 +50,7 @@ class Trial(msgspec.Struct, kw_only=True):
         status: What came out.
         exit_code: Of the command.
         ratio: What was measured, as a part of the baseline.
+        unscaled: The same without the machine's speed.
         samples: Repetitions that it took.
         seconds: How long the command took.
         load: Load average over a minute, after it.
@@ -59,6 +60,7 @@ class Trial(msgspec.Struct, kw_only=True):
     status: str
     exit_code: int
     ratio: float | None
+    unscaled: float
     samples: int
     seconds: float
     load: float
@@ -86,7 +88,7 @@ def schedule(counts: Mapping[float, int]) -> list[float]:
     return [kind for _, kind in sorted(places)]
 
 
-def perf_tests(here: Path, throughput: float, *arguments: str) -> tuple[int, dict[str, object]]:
+def perf_tests(here: Path, throughput: float, *arguments: str) -> tuple[int, dict[str, Any]]:
     """Run the command; return its exit code and the result.
 
     Raises:
@@ -113,7 +115,7 @@ def perf_tests(here: Path, throughput: float, *arguments: str) -> tuple[int, dic
 
 def trials(here: Path, counts: Mapping[float, int]) -> Iterator[Trial]:
     """Take a baseline and yield one trial after the other."""
-    perf_tests(here, 1.0, "--update-baseline")
+    _, baseline = perf_tests(here, 1.0, "--update-baseline")
     for throughput in schedule(counts):
         began = time.monotonic()
         code, result = perf_tests(here, throughput)
@@ -123,6 +125,7 @@ def trials(here: Path, counts: Mapping[float, int]) -> Iterator[Trial]:
                 "status": result["status"],
                 "exit_code": code,
                 "ratio": result["ratio"],
+                "unscaled": result["throughput_measured"] / baseline["throughput_measured"],
                 "samples": len(msgspec.convert(result["samples"], list[float])),
                 "seconds": time.monotonic() - began,
                 "load": os.getloadavg()[0],

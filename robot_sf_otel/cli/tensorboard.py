@@ -30,11 +30,11 @@ class Mirror(Protocol):
 
 def tensorboard(
     context: typer.Context,
-    run: RunArgument = LATEST,
     logdir: Annotated[
         Path,
         typer.Option("--logdir", metavar="DIR", help="Folder that TensorBoard is started with."),
-    ] = ...,  # type: ignore[assignment]  # typer's way to say that it is required
+    ],
+    run: RunArgument = LATEST,
     follow: Annotated[
         bool, typer.Option("--follow", help="Go on until the run ends; Ctrl-C leaves it running.")
     ] = False,

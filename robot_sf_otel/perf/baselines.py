@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
@@ -27,6 +28,10 @@ _GOOD: Final = frozenset({"passed", "no-baseline"})
 _LOOKED_AT: Final = 200
 """Runs of performance tests among which the good ones of a test are looked for."""
 _DIGITS: Final = 6
+
+
+Taken = tuple[list[Sample], str]
+"""The samples of a run, and their unit."""
 
 
 class BaselineError(ValueError):
@@ -150,24 +155,26 @@ def from_history(roots: Sequence[Path], case: Case, host: str) -> Baseline | Non
     A run is good if the test passed, or had no baseline yet.
     """
     scenario = case.scenario
-    samples: list[Sample] = []
-    unit = ""
-    runs = 0
-    for loaded in list_loaded(roots, pipeline=PIPELINE, status="completed", limit=_LOOKED_AT):
-        if runs == scenario.history:
+    taken: list[Taken] = []
+    for run in list_loaded(roots, pipeline=PIPELINE, status="completed", limit=_LOOKED_AT):
+        record = run.record
+        if host_class(record.host, record.runtime) == host and _was_good(record, case):
+            with suppress(NotMeasured):
+                taken.append(
+                    repetitions(record.steps, case.test_id, scenario.metric, scenario.step)
+                )
+        if len(taken) == scenario.history:
             break
-        record = loaded.record
-        if host_class(record.host, record.runtime) != host or not _was_good(record, case):
-            continue
-        try:
-            taken, unit = repetitions(record.steps, case.test_id, scenario.metric, scenario.step)
-        except NotMeasured:
-            continue
-        samples += taken
-        runs += bool(taken)
+    return together(taken, test_id=case.test_id, host=host, metric=scenario.metric)
+
+
+def together(taken: Sequence[Taken], *, test_id: str, host: str, metric: str) -> Baseline | None:
+    """Return the baseline that earlier runs make up, newest first; None where there are none."""
+    samples = [sample for found, _ in taken for sample in found]
     if not samples:
         return None
-    return make(test_id=case.test_id, host=host, metric=scenario.metric, unit=unit, samples=samples)
+    unit = next(unit for found, unit in taken if found)
+    return make(test_id=test_id, host=host, metric=metric, unit=unit, samples=samples)
 
 
 def _was_good(record: PipelineRunRecord, case: Case) -> bool:
@@ -180,6 +187,6 @@ def _was_good(record: PipelineRunRecord, case: Case) -> bool:
     )
 
 
-def _params_of(record: PipelineRunRecord, test_id: str) -> Any:  # noqa: ANN401 - any JSON
-    tests = record.params.get("tests")
-    return tests.get(test_id) if isinstance(tests, dict) else None
+def _params_of(record: PipelineRunRecord, test_id: str) -> object:
+    tests: object = record.params.get("tests")
+    return cast("dict[str, object]", tests).get(test_id) if isinstance(tests, dict) else None

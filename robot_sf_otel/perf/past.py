@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from robot_sf_otel.analysis.baseline import Baseline, Sample, host_class, judge
+from robot_sf_otel.analysis.baseline import Baseline, host_class, judge
 from robot_sf_otel.analysis.perf_samples import NotMeasured, executions
 from robot_sf_otel.perf import baselines
 from robot_sf_otel.perf.recording import record_result, result_of
@@ -114,33 +115,20 @@ def _no_step(record: PipelineRunRecord, step_id: str) -> str:
 def _from_history(run: LoadedRun, step_id: str, metric: str, host: str) -> Baseline | None:
     """Return a baseline of the same step in earlier completed runs of scenario and machine."""
     record = run.record
-    samples: list[Sample] = []
-    unit, runs = "", 0
-    earlier = list_loaded(
+    taken: list[baselines.Taken] = []
+    for earlier in list_loaded(
         [run.run_dir.parent.parent],
         pipeline=record.pipeline,
         status="completed",
         until_ns=precise_start(run.run_dir),
         limit=_LOOKED_AT,
-    )
-    for loaded in earlier:
-        if runs == HISTORY:
+    ):
+        other = earlier.record
+        same = other.scenario_config_path == record.scenario_config_path
+        if same and host_class(other.host, other.runtime) == host:
+            with suppress(NotMeasured):
+                samples, _, unit = executions(other.steps, step_id, metric)
+                taken += [(samples, unit)] if samples else []
+        if len(taken) == HISTORY:
             break
-        other = loaded.record
-        if (
-            other.run_id == record.run_id
-            or other.scenario_config_path != record.scenario_config_path
-            or host_class(other.host, other.runtime) != host
-        ):
-            continue
-        try:
-            taken, _, unit = executions(other.steps, step_id, metric)
-        except NotMeasured:
-            continue
-        samples += taken
-        runs += bool(taken)
-    if not samples:
-        return None
-    return baselines.make(
-        test_id=test_id_of(record, step_id), host=host, metric=metric, unit=unit, samples=samples
-    )
+    return baselines.together(taken, test_id=test_id_of(record, step_id), host=host, metric=metric)

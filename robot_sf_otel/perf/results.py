@@ -25,8 +25,6 @@ SUMMARY: Final = "perf_test_summary.md"
 JUNIT: Final = "perf_test_junit.xml"
 _NOISY: Final = 0.10
 """Spread of the machine's speed from which on it is called noisy."""
-_SHIFT: Final = 0.05
-"""Difference of the machine's speed to that at the baseline from which on it is said."""
 _ICONS: Final = {
     "passed": "✅",
     "soft-breach": "⚠️",
@@ -73,7 +71,7 @@ class Tested:
                 f"the calibration loop this one has {judgement.machine_speed:.0%} of its speed, "
                 "which was taken into account"
             )
-        elif abs(judgement.machine_speed - 1) > _SHIFT:
+        elif judgement.scaled:
             found.append(
                 f"the machine had {judgement.machine_speed:.0%} of the speed that it had at the "
                 "baseline, which was taken into account"

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import msgspec
 
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from robot_sf_otel.perf.scenarios import Case, Scenario
     from robot_sf_otel.perf.stopwatch import Elapsed
 
+PER_CHILD: Final = 3
+"""Repetitions of a function in one process: memory and hashes lie otherwise in the next one, which
+makes some per cent."""
 BaselineOf = Callable[["Case"], Baseline | None]
 """Returns what a test is compared with."""
 
@@ -157,7 +160,7 @@ def _measure(
     )
 
 
-def _batches(case: Case, log: Path) -> Generator[Callable[[], None]]:
+def _batches(case: Case, log: Path) -> Generator[Callable[[], object]]:
     """Yield calls that each add repetitions: a worker with several, or a command once."""
     scenario = case.scenario
     if scenario.call is not None:
@@ -166,7 +169,7 @@ def _batches(case: Case, log: Path) -> Generator[Callable[[], None]]:
             params=dict(case.params),
             unit=scenario.unit,
             warmup=scenario.warmup,
-            repetitions=scenario.repetitions,
+            repetitions=min(PER_CHILD, scenario.repetitions),
             cpu=scenario.metric == "cpu",
             calibrate=scenario.calibrate,
         )

@@ -47,8 +47,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             is better).
         unit: What the progress of `call` counts, such as `episodes`.
         step: Step within a repetition that is measured; needed where several tell the metric.
-        warmup: Repetitions that do not count: at the start of each child process of `call`, once
-            of `command`.
+        warmup: Repetitions that do not count: at the start of each child process of `call` (a new
+            one every three repetitions), once of `command`.
         repetitions: Repetitions at least; more follow until the interval is narrow enough.
         precision: Reach of the interval to either side, as a part of the median, that is narrow
             enough.
@@ -70,7 +70,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     unit: Annotated[str, msgspec.Meta(min_length=1, max_length=40)] = "it"
     step: str | None = None
     warmup: Count = 1
-    repetitions: Repetitions = 5
+    repetitions: Repetitions = 6
     precision: Part = 0.02
     max_seconds: Positive = 60.0
     timeout: Positive = 120.0
