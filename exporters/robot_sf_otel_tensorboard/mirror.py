@@ -122,6 +122,7 @@ class TensorBoardMirror:
                 self._begin(event, moment)
             case e.StepFinished() if event.span_id in self._steps:
                 step = self._steps[event.span_id]
+                step.ended = True
                 if event.progress is not None:
                     step.done = event.progress.done
                     self._add_progress(step, event.progress.done, event.progress.rate, moment)
@@ -185,11 +186,12 @@ class TensorBoardMirror:
                     file.scalar(f"gpu{gpu.index}/{name}", reading, second, wall)
         for part in sample.steps:
             running = self._steps.get(part.span_id or "") or self._latest.get(part.step_id)
-            if running is not None:
+            if running is not None and not running.ended:
                 running.done = part.done
                 self._add_progress(running, part.done, part.rate, moment)
         step = self._latest.get(sample.step_id or "")
-        if step is None:
+        # A sample may reach the disk after the end of the step that it was taken in.
+        if step is None or step.ended:
             return
         if not sample.steps and sample.progress_done is not None:
             step.done = sample.progress_done
@@ -222,3 +224,4 @@ class _Step:
         self.folder = folder
         self.begun = begun
         self.done = 0.0
+        self.ended = False

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from robot_sf_otel.perf.stopwatch import Elapsed, elapsed, waited_seconds
+from robot_sf_otel.perf.stopwatch import Elapsed, cpu_seconds, elapsed, waited_seconds
 from robot_sf_otel.store.lines import bare
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def run_child(argv: Sequence[str], *, env: Mapping[str, str], timeout: float, lo
         ChildFailed: It could not be started, failed, or took too long.
     """
     with log.open("ab") as output:
-        cpu, began = _cpu_of_children(), time.perf_counter()
+        cpu, began = cpu_seconds(resource.RUSAGE_CHILDREN), time.perf_counter()
         try:
             child = subprocess.Popen(
                 list(argv),
@@ -67,7 +67,7 @@ def run_child(argv: Sequence[str], *, env: Mapping[str, str], timeout: float, lo
         except BaseException:  # Ctrl-C, or SIGTERM as our handler raises it
             _end(child)
             raise
-    took = elapsed(time.perf_counter() - began, waited, _cpu_of_children() - cpu)
+    took = elapsed(time.perf_counter() - began, waited, cpu_seconds(resource.RUSAGE_CHILDREN) - cpu)
     if code < 0:
         raise ChildFailed(f"{argv[0]} was ended by signal {-code}{_last(log)}")
     if code > 0:
@@ -93,12 +93,6 @@ def _wait(child: subprocess.Popen[bytes], timeout: float) -> float:
     if not ready:
         raise subprocess.TimeoutExpired(child.args, timeout)
     return waited_seconds(child.pid)
-
-
-def _cpu_of_children() -> float:
-    """Return the CPU seconds of the child processes that have ended and were waited for."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -12,7 +12,7 @@ from robot_sf_otel.perf import baselines
 from robot_sf_otel.perf.advice import sentence
 from robot_sf_otel.perf.in_process import measure
 from robot_sf_otel.perf.recording import result_of
-from robot_sf_otel.perf.results import Tested
+from robot_sf_otel.perf.results import Measured
 from robot_sf_otel.system_metrics.environment import host_facts, runtime_facts
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def gate(
         tolerance=tolerance,
         seconds=time.monotonic() - began,
     )
-    tested = Tested(
+    tested = Measured(
         result=result, samples=samples, judgement=judgement, baseline=baseline, host_class=host
     )
     return result, "; ".join([sentence(result), *tested.remarks()])

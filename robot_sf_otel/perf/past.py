@@ -12,7 +12,7 @@ from robot_sf_otel.analysis.baseline import Baseline, host_class, judge
 from robot_sf_otel.analysis.perf_samples import NotMeasured, executions
 from robot_sf_otel.perf import baselines
 from robot_sf_otel.perf.recording import record_result, result_of
-from robot_sf_otel.perf.results import Report, Tested
+from robot_sf_otel.perf.results import Measured, Report
 from robot_sf_otel.runs import start_run, update_run
 from robot_sf_otel.store.directories import precise_start
 from robot_sf_otel.store.history import list_loaded
@@ -83,7 +83,7 @@ def gate_step(
         artifact_root=artifact_root,
     )
     record_result(written.run_dir, result, step_id=step_id, started_ms=now_ms)
-    tested = Tested(
+    tested = Measured(
         result=result, samples=samples, judgement=judgement, baseline=baseline, host_class=host
     )
     report = Report(

@@ -35,7 +35,7 @@ _ICONS: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tested:
+class Measured:
     """A test and what came out.
 
     Attributes:
@@ -96,7 +96,7 @@ class Report:
     name: str
     run_id: str
     host_class: str
-    tests: Sequence[Tested]
+    tests: Sequence[Measured]
     errors: Mapping[str, str]
 
     @property

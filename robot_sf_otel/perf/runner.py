@@ -24,7 +24,7 @@ from robot_sf_otel.perf import baselines
 from robot_sf_otel.perf.calibration import calibration_seconds, machine_speed
 from robot_sf_otel.perf.children import ChildFailed, run_child
 from robot_sf_otel.perf.recording import record_result, result_of
-from robot_sf_otel.perf.results import Report, Tested
+from robot_sf_otel.perf.results import Measured, Report
 from robot_sf_otel.perf.worker import Task
 from robot_sf_otel.perf.worker import log as log_elapsed
 from robot_sf_otel.store.layout import slug
@@ -97,7 +97,7 @@ def run_scenario(
                 "perf-tests measures what is recorded, and telemetry is off or cannot be written"
             )
         host = this_host_class()
-        tests: list[Tested] = []
+        tests: list[Measured] = []
         errors: dict[str, str] = {}
         for case in cases:
             try:
@@ -121,7 +121,7 @@ def run_scenario(
 
 def _measure(
     case: Case, run_dir: Path, host: str, tolerance: float, baseline: Baseline | None
-) -> Tested:
+) -> Measured:
     """Repeat a test until its interval is narrow enough or the time is up.
 
     Raises:
@@ -155,7 +155,7 @@ def _measure(
         seconds=seconds,
     )
     record_result(run_dir, result, step_id=case.test_id, started_ms=started_ms)
-    return Tested(
+    return Measured(
         result=result, samples=samples, judgement=judgement, baseline=baseline, host_class=host
     )
 

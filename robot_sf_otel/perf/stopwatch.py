@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
 _NANOSECONDS: Final = 1e9
+_ALL: Final = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 THIS_THREAD: Final = "thread-self"
 
 
@@ -18,7 +20,7 @@ class Elapsed(NamedTuple):
         seconds: By the wall clock, without `waited`.
         waited: Seconds that its thread was ready to run and had no CPU; 0 where the kernel does not
             tell.
-        cpu: CPU seconds of the process.
+        cpu: CPU seconds of the process and of its children that have ended and were waited for.
     """
 
     seconds: float
@@ -44,14 +46,24 @@ def waited_seconds(process: int | str = THIS_THREAD) -> float:
         return 0.0
 
 
+def cpu_seconds(*whose: int) -> float:
+    """Return the CPU seconds of this process and of its children that were waited for.
+
+    Args:
+        whose: `RUSAGE_SELF` or `RUSAGE_CHILDREN` alone.
+    """
+    used = [resource.getrusage(who) for who in whose or _ALL]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
 def timed(function: Callable[[], object]) -> Elapsed:
     """Call a function and return what it took."""
     waited = waited_seconds()
-    cpu = time.process_time()
+    cpu = cpu_seconds()
     began = time.perf_counter()
     function()
     wall = time.perf_counter() - began
-    cpu = time.process_time() - cpu
+    cpu = cpu_seconds() - cpu
     waited = waited_seconds() - waited
     return elapsed(wall, waited, cpu)
 

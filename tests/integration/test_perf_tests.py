@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import signal
 import sys
+import textwrap
 import xml.etree.ElementTree as ET
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -14,12 +18,11 @@ import pytest
 from tests.integration.scripts import Scripts, wait_until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.integration.scripts import Finished, Running
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
+ROOT = Path(__file__).parents[2]
 WORK = """
 from robot_sf_otel import current_step, step
 
@@ -200,3 +203,34 @@ def test_an_interruption_leaves_a_record_and_no_children(
     record = scripts.record
     assert record.status == "cancelled"
     assert {step.status for step in record.steps} == {"cancelled"}
+
+
+@pytest.mark.parametrize(("turns", "code"), [(100_000, 0), (300_000, 1)])
+def test_the_recipe_for_github_actions_gates_and_writes_the_jobs_summary(
+    scripts: Scripts, turns: int, code: int
+) -> None:
+    page = (ROOT / "docs/how-to/performance-tests.md").read_text(encoding="utf-8")
+    _, _, rest = page.partition("        run: |\n")
+    lines = itertools.takewhile(lambda line: line.startswith(" " * 10), rest.splitlines())
+    recipe = textwrap.dedent("\n".join(lines))
+    scenario = (
+        'name = "x"\ncall = "work:loop"\nmax_seconds = 20\n[params]\nturns = {}\ncount = 30\n'
+    )
+    taken = run(
+        scripts, scenario.format(100_000), "--baseline", "baselines.json", "--update-baseline"
+    )
+    assert taken.code == 0, taken.errors
+    (scripts.folder / "speed.toml").write_text(scenario.format(turns))
+
+    # As the service runs it: bash with -e and pipefail.
+    done = scripts.start_command(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", recipe],
+        env={
+            "GITHUB_STEP_SUMMARY": str(scripts.folder / "summary.md"),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        },
+    ).ends()
+
+    assert done.code == code, done.errors
+    assert "## Performance: x" in (scripts.folder / "summary.md").read_text()
+    assert (scripts.folder / "results/perf_test_junit.xml").exists()

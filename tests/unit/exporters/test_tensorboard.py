@@ -160,6 +160,26 @@ def test_a_step_has_its_own_units_as_steps_and_each_attempt_a_folder(
     assert math.isnan(loss.value)
 
 
+def test_a_sample_that_was_written_after_the_end_of_its_step_is_no_progress(
+    tmp_path: Path,
+) -> None:
+    told = sample_runs.Story("20260101T000000Z-imitation-cccccc")
+    told.end(told.begin("train"), progress=Progress(done=5))
+    late = TelemetrySnapshot(
+        timestamp_ms=told.now() // 1_000_000, step_id="train", progress_done=4, metrics={"x": 1.0}
+    )
+    told.samples.append(late)
+    told.finish()
+    run_dir = told.write(tmp_path / "output")
+    mirror = TensorBoardMirror(run_dir, tmp_path / "tb")
+    mirror.update()
+    mirror.close()
+
+    shown = Shown(tmp_path / "tb" / run_dir.name / "train")
+    assert shown.tags == {"progress/done"}
+    assert [one.step for one in shown.scalars("progress/done")] == [5]
+
+
 def test_findings_and_the_report_are_texts(run_dir: Path, tmp_path: Path) -> None:
     mirror = TensorBoardMirror(run_dir, tmp_path / "tb")
     mirror.update()
@@ -203,7 +223,10 @@ def test_a_second_time_replaces_the_first_and_leaves_other_files(
 def test_a_live_run_is_followed_without_doubling_anything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("robot_sf_otel_tensorboard.mirror.owner_state", lambda *_: "alive")
+    def alive(run_dir: Path, now: float) -> str:
+        return "alive"
+
+    monkeypatch.setattr("robot_sf_otel_tensorboard.mirror.owner_state", alive)
     told = story()
     run_dir = told.write(tmp_path / "output")
     journal, telemetry = run_dir / "manifest.jsonl", run_dir / "telemetry.jsonl"
