@@ -46,7 +46,7 @@ def test_the_scenario_is_one_that_perf_tests_reads(tmp_path: Path) -> None:
 
 
 def test_less_throughput_is_more_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate_trials, "EPISODES", 1)
+    monkeypatch.setattr(gate_trials, "EPISODES", 2)
     monkeypatch.setattr(gate_trials, "STEPS", 3)
 
     assert gate_trials.work(1.0) != gate_trials.work(0.5)
