@@ -133,17 +133,18 @@ def _measure(
     logs = run_dir / "artifacts"
     logs.mkdir(exist_ok=True)
     with step(case.test_id):
-        for batch in _batches(case, logs / f"{slug(case.test_id)}.log"):
-            batch()
+        batches = _batches(case, logs / f"{slug(case.test_id)}.log")
+        while True:
+            next(batches)()
             steps = load_run(run_dir, telemetry=False).record.steps
             samples, unit = repetitions(steps, case.test_id, scenario.metric, scenario.step)
+            if not samples:
+                raise NotMeasured("repetitions were made and not recorded: is the disk full?")
             judgement = judge(samples, baseline, host_class=host, tolerance=tolerance)
             narrow = judgement.decided or is_narrow(judgement, scenario.precision)
             seconds = time.monotonic() - began
             if seconds >= scenario.max_seconds or (narrow and len(samples) >= scenario.repetitions):
                 break
-        else:
-            raise NotMeasured("nothing was repeated")
     result = result_of(
         judgement,
         samples,

@@ -152,3 +152,18 @@ def test_short_calls_are_put_together_and_judged() -> None:
         function, units=2, baseline=slow, host_class="box", tolerance=0.25, max_seconds=5
     )
     assert judged.status == "failed"
+
+
+def test_a_call_that_takes_long_enough_is_a_repetition_of_its_own() -> None:
+    calls = 0
+
+    def function() -> None:
+        nonlocal calls
+        calls += 1
+        machine_speed(0.2)
+
+    samples, _ = measure(
+        function, units=1, baseline=None, host_class="box", tolerance=0.25, max_seconds=0.1
+    )
+
+    assert calls == 1 + len(samples)
