@@ -63,6 +63,7 @@ def run_checks(roots: Sequence[Path], environ: Mapping[str, str], stderr: TextIO
         ("sensors", _sensors),
         ("GPU", lambda: _gpu(environ)),
         ("OTLP", lambda: _otlp(environ)),
+        ("TensorBoard", _tensorboard),
         ("terminal", lambda: _terminal(stderr, environ)),
         ("killed runs", _killed_runs),
         ("clock", _clock),
@@ -227,6 +228,15 @@ def _otlp(environ: Mapping[str, str]) -> Iterator[Check]:
         yield Check("OTLP", "ok", f"exporter {version}; off: no endpoint is set")
     for endpoint in sorted(endpoints):
         yield _reach(endpoint)
+
+
+def _tensorboard() -> Iterator[Check]:
+    version = _version("tensorboardX")
+    if version is None:
+        remedy = "pip install 'robot-sf-otel[tensorboard]'"
+        yield Check("TensorBoard", "info", "tensorboardX is not installed", remedy)
+        return
+    yield Check("TensorBoard", "ok", f"event files by tensorboardX {version}")
 
 
 def _reach(endpoint: str) -> Check:

@@ -17,11 +17,13 @@ from robot_sf_otel.cli import (
     demo,
     diagnosis,
     doctor,
+    perf_tests,
     recover,
     report,
     retention,
     run,
     stop,
+    tensorboard,
     watch,
 )
 from robot_sf_otel.cli.common import complain
@@ -79,6 +81,8 @@ report.register(app)
 app.command("watch")(watch.watch)
 app.command("compare")(compare.compare)
 diagnosis.register(app)
+app.command("perf-tests")(perf_tests.perf_tests)
+tensorboard.register(app)
 doctor.register(app)
 app.command("demo")(demo.demo)
 run.register(app)

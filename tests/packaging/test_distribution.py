@@ -46,16 +46,31 @@ def _files(package: str) -> set[str]:
     }
 
 
-def test_the_wheel_holds_both_import_packages_whole_and_nothing_else(
+def test_the_wheel_holds_its_import_packages_whole_and_nothing_else(
     wheel: zipfile.ZipFile,
 ) -> None:
     names = {name for name in wheel.namelist() if ".dist-info/" not in name}
 
-    assert names == _files("robot_sf_otel") | _files("exporters/robot_sf_otel_manifest")
+    assert names == (
+        _files("robot_sf_otel")
+        | _files("exporters/robot_sf_otel_manifest")
+        | _files("exporters/robot_sf_otel_tensorboard")
+    )
 
 
 def test_the_wheel_says_that_it_is_typed(wheel: zipfile.ZipFile) -> None:
-    assert {"robot_sf_otel/py.typed", "robot_sf_otel_manifest/py.typed"} <= set(wheel.namelist())
+    packages = ("robot_sf_otel", "robot_sf_otel_manifest", "robot_sf_otel_tensorboard")
+
+    assert {f"{package}/py.typed" for package in packages} <= set(wheel.namelist())
+
+
+def test_the_wheel_brings_the_built_in_scenarios_of_performance_tests(
+    wheel: zipfile.ZipFile,
+) -> None:
+    assert {
+        "robot_sf_otel/perf/builtin/minimal.toml",
+        "robot_sf_otel/perf/builtin/tracker-overhead.toml",
+    } <= set(wheel.namelist())
 
 
 def test_the_wheel_brings_the_scenarios_of_the_demo(wheel: zipfile.ZipFile) -> None:
@@ -79,6 +94,8 @@ def test_the_wheel_offers_the_command_the_exporters_and_the_recorder(
         "opentelemetry_metrics_exporter": {
             "run_manifest": "robot_sf_otel_manifest:ManifestMetricExporter"
         },
+        "pytest11": {"robot_sf_otel": "robot_sf_otel.perf.pytest_plugin"},
+        "robot_sf_otel_mirror": {"tensorboard": "robot_sf_otel_tensorboard:TensorBoardMirror"},
         "robot_sf_otel_recorder": {"manifest": "robot_sf_otel_manifest.recorder:ManifestRecorder"},
     }
 

@@ -38,6 +38,7 @@ def test_a_working_machine_has_no_problem(capsys: pytest.CaptureFixture[str]) ->
         "artifact root",
         "disk sync",
         "OTLP",
+        "TensorBoard",
         "killed runs",
         "clock",
     ):

@@ -1,0 +1,1 @@
+"""Performance tests: scenarios, repetitions in child processes, baselines, results."""
