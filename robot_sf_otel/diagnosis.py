@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PREPARE_SECONDS: Final = 1.0
 """Age of a run at which the rules are loaded."""
+RETRY_SECONDS: Final = 30.0
+"""Time between two attempts to load them."""
 _WAITING: Final = 10_000
 """Events and samples that are kept until the rules are there."""
 
@@ -42,6 +44,7 @@ class LiveDiagnosis:
     ) -> None:
         self._aside = aside
         self._preparing = False
+        self._due = PREPARE_SECONDS
         self._run = run
         self._config = config
         self._news: deque[e.Event | TelemetrySnapshot] = deque(maxlen=_WAITING)
@@ -60,7 +63,18 @@ class LiveDiagnosis:
         self._news.append(sample)
 
     def _load(self) -> None:
-        """Load the rules, which takes a while."""
+        try:
+            self._prepare()
+        except OSError:  # no file can be opened now: who writes the record says so
+            self._due = self._run.elapsed_here() + RETRY_SECONDS
+            self._preparing = False
+
+    def _prepare(self) -> None:
+        """Load the rules, which takes a while.
+
+        Raises:
+            OSError: They cannot be read.
+        """
         from robot_sf_otel.analysis.recommendations import Evaluator
         from robot_sf_otel.system_metrics.environment import host_facts
 
@@ -92,7 +106,7 @@ class LiveDiagnosis:
         """Evaluate what came since the last time. Monitor thread only."""
         if not self._preparing:
             # What lasts no longer than this has nothing that lasts.
-            if self._run.elapsed_here() >= PREPARE_SECONDS:
+            if self._run.elapsed_here() >= self._due:
                 self._preparing = True
                 self._aside(self._load)
             return
