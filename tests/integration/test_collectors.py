@@ -33,7 +33,7 @@ PIPELINE: Final = """
             with step("wait"):
                 print("done", flush=True)
                 while True:
-                    signal.pause()
+                    signal.sigtimedwait([], 0.05)  # a pause() may begin just after the signal
     print("done", flush=True)
     if sys.argv[1] == "shutdown":
         shutdown()

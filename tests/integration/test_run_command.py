@@ -193,7 +193,7 @@ CHILD: Final = """
         signal.signal(signum, stop)
     print("ready", flush=True)
     while True:
-        signal.pause()
+        signal.sigtimedwait([], 0.05)  # a pause() may begin just after the signal
 """
 
 
