@@ -21,6 +21,7 @@ from benchmarks import (
     overhead,
     progress_cost,
     record_size,
+    report_cost,
     rules_cost,
     run_cost,
     sample_cost,
@@ -57,6 +58,7 @@ MEASURES: Final[Mapping[str, Callable[[Task, Path], list[Row]]]] = {
     "memory": lambda task, here: record_size.measure_memory(task.counts, here),
     "list": lambda task, here: history_cost.measure(task.counts, here),
     "status": lambda task, here: status_cost.measure(task.counts, here),
+    "report": lambda task, here: report_cost.measure(task.counts, here),
     "overhead": lambda task, here: overhead.measure(task.counts, here),
     "demo": lambda _task, here: demo_cost.measure(here),
 }

@@ -25,8 +25,7 @@ def test_a_step_is_a_bar_where_it_ran() -> None:
     assert lines_of(sample_runs.failed()) == [
         "│        █████████                                 │   40.0 s  Train expert",
         "│                         ▓▓▓▓▓▓▓▓▓                │    1.5 s  Collect (failed)",
-        "│                                         ▓▓▓▓▓▓▓▓▓│    1.5 s  Collect, attempt 2 "
-        "(failed)",
+        f"│{' ' * 41}▓▓▓▓▓▓▓▓▓│    1.5 s  Collect, attempt 2 (failed)",
         " 0                                               6s",
     ]
 

@@ -153,9 +153,12 @@ class Page:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
-    def screenshot(self, *, whole: bool = True) -> bytes:
-        """Return a picture of the page as PNG."""
-        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+    def screenshot(self, *, whole: bool = True, form: str = "png") -> bytes:
+        """Return a picture of the page, or of what the window shows of it."""
+        quality = {} if form == "png" else {"quality": 82}
+        shot = self.call(
+            "Page.captureScreenshot", format=form, captureBeyondViewport=whole, **quality
+        )
         return base64.b64decode(shot["data"])
 
     def pdf(self) -> bytes:
@@ -204,7 +207,7 @@ def chromium(profile: Path) -> Generator[Page]:
     # The protocol's pipe has these two numbers.
     start = f'exec "$0" "$@" 3<&{to_read} 4>&{back_write}'
     process = subprocess.Popen(
-        ["bash", "-c", start, program, *_OPTIONS, f"--user-data-dir={profile}"],
+        ["bash", "-c", start, program, *_OPTIONS, f"--user-data-dir={profile}"],  # noqa: S607 - a shell moves the pipes
         pass_fds=(to_read, back_write),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
