@@ -10,12 +10,15 @@ from robot_sf_otel.manifest.outline import outline
 from robot_sf_otel.report.html.timeline import unix
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from robot_sf_otel.manifest.schema import PipelineRunRecord, StepExecutionEntry
     from robot_sf_otel.report.html.timeline import Timeline
 
 MOST_LANES: Final = 120
 _MOST_BARS: Final = 3_000
 _NAME: Final = 120
+_WRONG: Final = frozenset({"failed", "cancelled", "running"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +51,43 @@ def lanes_of(record: PipelineRunRecord, timeline: Timeline) -> tuple[list[Lane],
     groups: dict[tuple[int, str | None, str], list[StepExecutionEntry]] = {}
     for depth, step in outline(record.steps):
         groups.setdefault((depth, step.parent_step_id, step.step_id), []).append(step)
-    lanes: list[Lane] = []
-    bars = 0
-    for (depth, _, _), steps in groups.items():
-        rows = _rows(steps, depth, timeline)
-        bars += sum(len(row.bars) for row in rows)
-        if len(lanes) + len(rows) > MOST_LANES or bars > _MOST_BARS:
-            return lanes, len(groups) - sum(bool(lane.title) for lane in lanes)
-        lanes += rows
-    return lanes, 0
+    rows = [_rows(steps, depth, timeline) for (depth, _, _), steps in groups.items()]
+    if sum(map(len, rows)) <= MOST_LANES and sum(map(_bars, rows)) <= _MOST_BARS:
+        return [lane for lanes in rows for lane in lanes], 0
+    return _fewer(rows)
+
+
+def _bars(rows: list[Lane]) -> int:
+    return sum(len(lane.bars) for lane in rows)
+
+
+def _ends(count: int) -> Iterator[tuple[int, int]]:
+    """Yield the first and the last index, then those next to them, and so on."""
+    return zip(range(count), reversed(range(count)), strict=True)
+
+
+def _fewer(rows: list[list[Lane]]) -> tuple[list[Lane], int]:
+    """Return one row with what ran at the top, and of the others what went wrong and both ends."""
+    top = [bar for lanes in rows for lane in lanes if not lane.depth for bar in lane.bars]
+    every = -(-len(top) // (_MOST_BARS // 2)) or 1
+    # A failure is drawn in any case, and above the others.
+    good = [bar for bar in top if bar.status == "completed"][::every]
+    bad = [bar for bar in top if bar.status != "completed"][: _MOST_BARS // 4]
+    executions = sum(map(_bars, rows))
+    title = f"all {max(len(rows), executions):,} steps"
+    overview = Lane(title, 0, bars=[*good, *bad])
+    wrong = [index for index, lanes in enumerate(rows) if lanes[0].status in _WRONG]
+    ends = [index for pair in _ends(len(rows)) for index in pair]
+    shown: set[int] = set()
+    lanes_left, bars_left = MOST_LANES - 1, _MOST_BARS
+    for index in dict.fromkeys((*wrong[: MOST_LANES // 2], *ends)):
+        lanes_left -= len(rows[index])
+        bars_left -= _bars(rows[index])
+        if lanes_left < 0 or bars_left < 0:
+            break
+        shown.add(index)
+    drawn = [lane for index in sorted(shown) for lane in rows[index]]
+    return [overview, *drawn], len(rows) - len(shown)
 
 
 def _rows(steps: list[StepExecutionEntry], depth: int, timeline: Timeline) -> list[Lane]:

@@ -208,7 +208,7 @@ def _errors(steps: list[StepExecutionEntry]) -> list[dict[str, Any]]:
 
 def _findings(source: Source, charts: list[c.Chart]) -> list[dict[str, Any]]:
     record = source.run.record
-    found = [
+    found: list[tuple[PerformanceRecommendation | Anomaly, str]] = [
         *((one, "recommendation") for one in record.recommendations),
         *((one, "anomaly") for one in record.anomalies),
     ]

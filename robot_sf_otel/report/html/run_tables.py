@@ -67,7 +67,7 @@ def steps_table(source: Source) -> Table | None:
     has_usual = any(row.earlier_median is not None for row in usual.values())
     rows: list[list[str | Cell]] = []
     for depth, step in outline(record.steps):
-        status = step.status
+        status: str = step.status
         if step.skip_reason:
             status += f": {said(step.skip_reason, 120)}"
         done = step.progress
@@ -163,7 +163,7 @@ def _surroundings(record: PipelineRunRecord) -> dict[str, Any]:
 
 def perf_tests(record: PipelineRunRecord) -> Table | None:
     """Return the results of performance tests."""
-    rows = [
+    rows: list[list[str | Cell]] = [
         [
             said(test.test_id),
             Cell(test.status, kind=f"perf {test.status}"),

@@ -17,6 +17,7 @@ import pytest
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.schema import (
     Artifact,
+    ErrorInfo,
     Eta,
     GpuSample,
     PerformanceRecommendation,
@@ -184,7 +185,7 @@ def test_the_header_has_the_verdict(shown: Any) -> None:  # noqa: ANN401 - see `
 
 def test_a_step_that_failed_and_was_done_again_is_said_to_be_made_good(shown: Any) -> None:  # noqa: ANN401 - see `shown`
     story = Story("20260101T000000Z-a-aaaaaa")
-    story.end(story.begin("train"), "failed", error=e.ErrorInfo(type="OSError"), result="failure")
+    story.end(story.begin("train"), "failed", error=ErrorInfo(type="OSError"), result="failure")
     story.end(story.begin("train"))
     story.finish()
 

@@ -127,12 +127,30 @@ def test_nested_steps_are_deeper() -> None:
     ]
 
 
-def test_thousands_of_steps_are_cut_and_counted() -> None:
+def test_of_thousands_of_steps_all_together_the_failed_ones_and_both_ends_are_drawn() -> None:
     story = sample_runs.thousand()
     rows, left_out = lanes_of(story.record(), axis_of(story))
+    titles = [row.title for row in rows]
 
     assert len(rows) == MOST_LANES
-    assert left_out == 1000 - MOST_LANES
+    assert left_out == 1000 - (MOST_LANES - 1)
+    assert titles[0] == "all 1,000 steps"
+    assert len(rows[0].bars) == 1000
+    assert rows[0].bars[-1].status == "failed"
+    assert {"trial_0000", "trial_0500", "trial_0999"} <= set(titles)
+    assert titles[1:] == sorted(titles[1:])
+
+
+def test_executions_without_end_are_drawn_in_part() -> None:
+    story = Story("20260101T000000Z-a-aaaaaa")
+    for _ in range(4_000):
+        story.end(story.begin("epoch"))
+    story.finish()
+    rows, left_out = lanes_of(story.record(), axis_of(story))
+
+    assert [row.title for row in rows] == ["all 4,000 steps"]
+    assert 1_000 < len(rows[0].bars) <= 3_000
+    assert left_out == 1
 
 
 def test_ticks_are_round_and_few() -> None:
