@@ -51,7 +51,8 @@ def lanes_of(record: PipelineRunRecord, timeline: Timeline) -> tuple[list[Lane],
     groups: dict[tuple[int, str | None, str], list[StepExecutionEntry]] = {}
     for depth, step in outline(record.steps):
         groups.setdefault((depth, step.parent_step_id, step.step_id), []).append(step)
-    rows = [_rows(steps, depth, timeline) for (depth, _, _), steps in groups.items()]
+    ahead = "to come" if record.status in {"pending", "running"} else "not reached"
+    rows = [_rows(steps, depth, timeline, ahead) for (depth, _, _), steps in groups.items()]
     if sum(map(len, rows)) <= MOST_LANES and sum(map(_bars, rows)) <= _MOST_BARS:
         return [lane for lanes in rows for lane in lanes], 0
     return _fewer(rows)
@@ -90,13 +91,15 @@ def _fewer(rows: list[list[Lane]]) -> tuple[list[Lane], int]:
     return [overview, *drawn], len(rows) - len(shown)
 
 
-def _rows(steps: list[StepExecutionEntry], depth: int, timeline: Timeline) -> list[Lane]:
+def _rows(
+    steps: list[StepExecutionEntry], depth: int, timeline: Timeline, ahead: str
+) -> list[Lane]:
     first, last = steps[0], steps[-1]
     titles = {step.display_name for step in steps}
     named = first.display_name if len(titles) == 1 else first.step_id
     title = one_line(named, _NAME) or one_line(first.step_id, _NAME) or "--"
     ran = [bar for step in steps if (bar := _bar(step, timeline)) is not None]
-    lane = Lane(title, depth, note=_note(last, ran), status=last.status)
+    lane = Lane(title, depth, note=_note(last, ran, ahead), status=last.status)
     rows = [lane]
     for bar in sorted(ran, key=lambda bar: (bar.a, bar.b)):
         free = next((row for row in rows if not row.bars or row.bars[-1].b <= bar.a + 1e-6), None)
@@ -120,13 +123,13 @@ def _bar(step: StepExecutionEntry, timeline: Timeline) -> Bar | None:
     return Bar(a, max(a, b), step.status, f"{title}{attempt}: {step.status}, {took}")
 
 
-def _note(step: StepExecutionEntry, ran: list[Bar]) -> str:
+def _note(step: StepExecutionEntry, ran: list[Bar], ahead: str) -> str:
     """Return what stands beside the last bar."""
     if step.status == "skipped":
         why = one_line(step.skip_reason or "", 80)
         return f"skipped: {why}" if why else "skipped"
     if not ran:
-        return "not reached"
+        return ahead
     took = duration(step.duration_seconds)
     if step.status == "running":
         took = f"running for {duration(ran[-1].b - ran[-1].a)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from robot_sf_otel.manifest.events import NANOSECONDS, rfc3339
 from robot_sf_otel.manifest.facts import environment_facts, eta_sentence, evidence_sentence
 from robot_sf_otel.manifest.formats import (
     coarse_duration,
@@ -119,6 +120,7 @@ def _facts(source: Source) -> list[tuple[str, str]]:
         ("Run", record.run_id),
         ("Started", moment(record.created_at)),
         ("Ended", moment(record.completed_at)),
+        ("As of", _last_sign(source)),
         ("Why", record.status_reason if record.status != "completed" else None),
         (
             "Last completed step",
@@ -135,6 +137,16 @@ def _facts(source: Source) -> list[tuple[str, str]]:
     if sessions := len(source.timeline.sessions) - 1:
         facts.insert(3, ("Resumed", "once" if sessions == 1 else f"{sessions} times"))
     return [(label, said(text)) for label, text in facts if text]
+
+
+def _last_sign(source: Source) -> str | None:
+    """Return up to when a run that goes on is told of."""
+    if source.run.record.status != "running":
+        return None
+    try:
+        return moment(rfc3339(int(source.timeline.sessions[-1].ended) * NANOSECONDS))
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _commit(record: PipelineRunRecord) -> str | None:

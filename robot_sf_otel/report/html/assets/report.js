@@ -233,8 +233,7 @@
     // uPlot draws in this order: the extremes as bands first, the lines above them.
     const edges = chart.edges && chart.edges.length ? chart.edges : [];
     const lines = [...chart.lines, ...edges.flatMap(([low, high]) => [high, low])].map(positive);
-    // The style sheet has 50 px for paper, which cannot be asked for before it is printed.
-    const axis = () => printing ? 50 : Math.round(parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--axis")) || 62);
+    const axis = () => Math.round(parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--axis")) || 62);
     const options = {
       width: place.clientWidth || 600,
       height: place.clientHeight || 96,

@@ -199,6 +199,7 @@ def test_a_running_run_shows_its_progress_and_its_eta(tmp_path: Path) -> None:
 
     assert "imitation running for 5.0 s, 1 of 3 steps" in page.text
     assert "ETA 11m (9m to 14m)" in page.text
+    assert "As of 2026-01-01 03:00:05 UTC" in page.text
     assert "120 of 500 episodes" in page.text
     assert [bar["value"] for bar in page.of("progress")] == ["0.2400"]
 

@@ -117,6 +117,7 @@ def test_a_running_step_reaches_to_the_end_of_the_axis() -> None:
 
     assert row.bars[0].b == 77.0
     assert row.note.startswith("running for ")
+    assert lanes_of(story.record(), axis)[0][-1].note == "to come"
 
 
 def test_nested_steps_are_deeper() -> None:
