@@ -128,12 +128,6 @@ class Thinner:
         self._times = []
         self._values = {}
 
-    @property
-    def names(self) -> list[str]:
-        """Return the columns, in the order in which they were first seen."""
-        self._close()
-        return list(self._columns)
-
     def axis(self) -> list[float]:
         """Return the moments of the columns, seconds; a gap has a moment of its own."""
         return [moment for moment, _, _ in self._moments()]

@@ -76,7 +76,6 @@ def test_what_a_sample_does_not_know_is_none() -> None:
     assert thinner.column("a").mean == [1.0, None]
     assert thinner.column("b").mean == [None, 2.0]
     assert thinner.column("c").mean == [None, None]
-    assert thinner.names == ["a", "b"]
 
 
 def test_a_gap_interrupts_the_curve() -> None:
