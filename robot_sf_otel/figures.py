@@ -69,11 +69,15 @@ class RunFigures:
         kept[key] = last
         self._steps = kept  # replaced and not changed: an exporter's thread may be reading it
 
+    def left(self, run: LiveRun) -> None:
+        """Keep what this process reported of a run as a whole."""
+        self._keep(_whole(run))
+
     def ended(self, run: LiveRun, outcome: Outcome) -> None:
         """Keep a run with how it ended."""
         self.now()
         self._ended.append(self._run(run, outcome.status))
-        self._keep(_whole(run))
+        self.left(run)
         self._counted.pop(run.run_id, None)
         self._due.pop(run.run_id, None)
 

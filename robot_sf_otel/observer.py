@@ -184,6 +184,10 @@ class RunObserver:
         with guard.shielded("instruments"), self._billed():
             self._figures.count(run, last=True)
 
+    def run_left(self, run: LiveRun) -> None:
+        """Take the last values of a run of another process."""
+        self._figures.left(run)
+
     def step_ended(self, run: LiveRun, step: LiveStep, outcome: Outcome) -> None:
         """Take the last values of a step, of whichever process the run is."""
         with guard.shielded("instruments"):
