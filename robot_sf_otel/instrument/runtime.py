@@ -258,6 +258,11 @@ class Console(Protocol):
 class Outgoing(Protocol):
     """Decides what may leave the machine: for spans and logs, not for the record."""
 
+    @property
+    def private(self) -> bool:
+        """Whether commands, paths and parameters stay here."""
+        ...
+
     def attributes(self, attributes: Mapping[str, Value], /) -> dict[str, Value]:
         """Return the attributes that may leave, secrets masked."""
         ...
