@@ -388,7 +388,7 @@ def test_worker_of_a_distributed_job_says_which_one_it_is(scripts: Scripts) -> N
 
 COMMAND: Final = """
     from robot_sf_otel import current_run, pipeline, step, track
-    with pipeline("training", steps=["train", "evaluate"]):
+    with pipeline("training", steps=["train", "evaluate"], scenario="city"):
         current_run().log_metric("reward", 2.0)
         for name in ("train", "evaluate"):
             with step(name):
@@ -408,6 +408,7 @@ def test_tracked_command_has_the_name_and_the_steps_of_its_pipeline(scripts: Scr
     record = scripts.record
     root = next(i for i in received.spans if i.message.span_id.hex() == record.span_id)
     assert (root.name, root.attributes["cicd.pipeline.name"]) == ("RUN training", "training")
+    assert root.attributes["robot_sf.run.scenario"] == "city"
     assert {item.name for item in received.spans} == {"RUN training", "train", "evaluate"}
     last = received.last
     assert last("robot_sf.run.info", robot_sf__run__status="completed") == 1
