@@ -375,7 +375,7 @@ class LiveRun:
     def rename(self, pipeline: str, scenario: str | None) -> None:
         """Take the name and the scenario that a child process gave to the run."""
         self.name, self.scenario = pipeline, scenario
-        self.span.update_name(run_name(pipeline))
+        self.span.update_name(self.runtime.outgoing.text(run_name(pipeline)))
         named = run_started(pipeline, self.run_id, self.url, scenario)
         self.span.set_attributes(self.runtime.outgoing.attributes(named))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from robot_sf_otel.redaction.redactor import Redactor
@@ -78,7 +78,9 @@ class Outgoing:
         if isinstance(value, str):
             return value if name in _IDS else self._cleaned(name, value)
         if isinstance(value, Sequence):
-            items = [str(item) for item in value]
+            items = [item for item in cast("Sequence[object]", value) if isinstance(item, str)]
+            if len(items) < len(value):  # numbers: of a resource that somebody else describes
+                return value
             if name == _ARGUMENTS:
                 return self._redact.argv(items)
             return [self._cleaned(name, item) for item in items]
