@@ -165,6 +165,9 @@ class LiveDiagnosis:
         ids = run.ids()
         if isinstance(span_id, str):
             ids["span_id"] = span_id
+        new = one.id not in run.recommendations and one.id not in run.anomalies
+        if new and run.runtime.observer is not None:  # what lasted longer is said once more
+            run.runtime.observer.found(run, one)
         if isinstance(one, PerformanceRecommendation):
             run.recommendations[one.id] = one
             run.record(e.RecommendationAdded(recommendation=one, **ids))

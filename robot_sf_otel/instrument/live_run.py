@@ -62,6 +62,7 @@ class LiveRun:
         self.span = span
         self.owner = owner
         self.name = name
+        self.scenario: str | None = None
         self.parent_span_id = parent_span_id
         self.parent_is_step = root_span_id is not None and parent_span_id != root_span_id
         self.trace_id: str = trace.format_trace_id(span.get_span_context().trace_id)
@@ -368,6 +369,17 @@ class LiveRun:
         """Return the seconds to the end of the run as of a step's start or end."""
         observer = self.runtime.observer
         return observer.eta_seconds(self) if observer is not None else None
+
+    def rename(self, pipeline: str) -> None:
+        """Take the name that a child process gave to the run."""
+        self.name = pipeline
+        self.span.update_name(spans.run_name(pipeline))
+        self.span.set_attribute(semconv.PIPELINE_NAME, pipeline)
+
+    @property
+    def ending(self) -> bool:
+        """Whether its end is being written, or was."""
+        return self._concluding.locked()
 
     def elapsed(self) -> float:
         """Return the seconds that the run has run, without pauses."""

@@ -198,6 +198,10 @@ class LiveStep:
         """Run a command that joins the run; see `child_process.run_child`."""
         return run_child(argv, env=env, check=check, timeout=timeout)
 
+    def elapsed(self) -> float:
+        """Return the seconds since the start."""
+        return max(0.0, self.of_run.runtime.clock.monotonic() - self.started)
+
     def progress(self, now: float) -> Progress:
         """Return the progress with the mean rate since the start; `now` is monotonic seconds."""
         seconds = now - self.started
@@ -292,6 +296,9 @@ class LiveStep:
             )
         )
         self.of_run.record(*closing)
+        observer = self.of_run.runtime.observer
+        if observer is not None:
+            observer.step_ended(self.of_run, self, outcome)
 
     def _settle_span(self, error: BaseException | None, outcome: Outcome) -> None:
         attributes: dict[str, str | float] = {

@@ -104,6 +104,7 @@ def _open_undisturbed(runtime: Runtime, spec: PipelineSpec) -> RunHandle:
 def _adopt(runtime: Runtime, run: LiveRun, spec: PipelineSpec) -> RunHandle:
     """Give a run that `robot-sf-otel run` opened this pipeline's name, plan and parameters."""
     run.adoptable = False  # a pipeline inside this one is a step
+    run.name = spec.name
     plan = [plan_step(entry) for entry in spec.plan]
     run.steps.plan.replace(plan)
     ids = run.ids()
@@ -146,7 +147,7 @@ def _open_new(runtime: Runtime, spec: PipelineSpec, *, adoptable: bool) -> LiveR
     now_ns = runtime.clock.time_ns()
     recorder = runtime.recorder.open_run(spec.name, now_ns)
     span = runtime.tracer.start_span(
-        f"RUN {spec.name}",
+        spans.run_name(spec.name),
         context=current,
         kind=SpanKind.SERVER,
         attributes=_attributes(spec, recorder.run_id, recorder.run_dir),
@@ -154,6 +155,7 @@ def _open_new(runtime: Runtime, spec: PipelineSpec, *, adoptable: bool) -> LiveR
     )
     plan = Plan(plan_step(entry) for entry in spec.plan)
     run = _owned(runtime, recorder, span, spec.name, plan)
+    run.scenario = spec.scenario
     run.open(
         e.RunStarted(
             **_at(run, now_ns),
@@ -220,13 +222,14 @@ def resume_run(
         "attributes": _attributes(spec, recorder.run_id, recorder.run_dir)
         | {semconv.PIPELINE_NAME: state.pipeline},
     }
-    title = f"RUN {state.pipeline}"
+    title = spans.run_name(state.pipeline)
     if before is None:  # recorded by a program that has no traces
         span = runtime.tracer.start_span(title, **settings)
     else:
         links = [trace.Link(before)]
         span = spans.start_root(runtime.tracer, before.trace_id, title, links=links, **settings)
     run = _owned(runtime, recorder, span, state.pipeline, state.plan)
+    run.scenario = spec.scenario or state.started.scenario_config_path
     run.go_on(state)
     ids = _at(run, now_ns)
     opening: list[e.Event] = [

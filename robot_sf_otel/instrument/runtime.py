@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
     from robot_sf_otel.instrument.live_run import LiveRun
+    from robot_sf_otel.instrument.live_step import LiveStep
     from robot_sf_otel.instrument.outcome import Outcome
     from robot_sf_otel.manifest.events import EtaShown, Event
     from robot_sf_otel.manifest.fold import RunFold
@@ -310,6 +311,14 @@ class Observer(Protocol):
 
     def eta_seconds(self, run: LiveRun) -> float | None:
         """Return the seconds to the end of a run as of a step's start or end, None if unknown."""
+        ...
+
+    def step_ended(self, run: LiveRun, step: LiveStep, outcome: Outcome) -> None:
+        """Take the last values of a step that has ended."""
+        ...
+
+    def found(self, run: LiveRun, finding: Anomaly | PerformanceRecommendation) -> None:
+        """Take what the rules found."""
         ...
 
     def step_began(self) -> None:

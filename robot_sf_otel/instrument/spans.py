@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 
+def run_name(pipeline: str) -> str:
+    """Return the name of a run's span: action and pipeline, as the conventions have it."""
+    return f"RUN {pipeline}"
+
+
 def parse_traceparent(text: str | None) -> SpanContext | None:
     """Return the span context of a W3C `traceparent`, None where it is missing or invalid."""
     match = _TRACEPARENT.match((text or "").strip().lower())
