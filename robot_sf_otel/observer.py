@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from robot_sf_otel import guard
+from robot_sf_otel.announcements import Announcements
 from robot_sf_otel.diagnosis import LiveDiagnosis
 from robot_sf_otel.figures import RunFigures
 from robot_sf_otel.forecast import Forecast, JoinedForecast
@@ -21,12 +22,15 @@ from robot_sf_otel.manifest.events import TelemetryFault
 from robot_sf_otel.manifest.schema import Anomaly, SelfCost
 from robot_sf_otel.on_finish import start_on_finish
 from robot_sf_otel.run_history import RunHistory
+from robot_sf_otel.semconv.spans import error_type
 from robot_sf_otel.signals import SIGNUM, Termination
 from robot_sf_otel.system_metrics.monitor import Monitor
 from robot_sf_otel.system_metrics.points import machine_points
 from robot_sf_otel.watchdog.starting import Watchdog
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
     from robot_sf_otel.config import Config
     from robot_sf_otel.instrument.live_run import LiveRun
     from robot_sf_otel.instrument.live_step import LiveStep
@@ -98,6 +102,10 @@ class RunObserver:
         self._joined: dict[str, JoinedForecast] = {}
         self._other_cpu_seconds = 0.0
         self._figures = RunFigures(self._eta_as_of)
+        self._announcements = Announcements()
+        self._flushes = False
+        self.in_child: Callable[[], None] | None = None
+        """Called at the first step of a forked child."""
         self._past = (0.0, 0)
         self._shown: tuple[MachineReading, Points] | None = None
         self._faults_due = 0.0
@@ -138,6 +146,8 @@ class RunObserver:
         """Take the first sample of a run and watch it from now on."""
         watched = self._watched[run.run_id] = self._watch(run)
         self._figures.opened(run)
+        with guard.shielded("event log"):
+            self._announcements.run_opened(run)
         self._start()
         self._sample(run)
         with guard.shielded("watchdog"):  # before the facts: their thread would slow its start
@@ -181,9 +191,10 @@ class RunObserver:
             if self.outcomes is not None:
                 self.outcomes.add_step(run.name, step.step_id, outcome.result, step.elapsed())
 
-    def found(self, run: LiveRun, finding: Anomaly | PerformanceRecommendation) -> None:
-        """Count what the rules found."""
+    def found(self, run: LiveRun, finding: Anomaly | PerformanceRecommendation, span: Span) -> None:
+        """Count what the rules found, and tell of it."""
         with guard.shielded("instruments"):
+            self._announcements.found(run, finding, span)
             if self.outcomes is not None:
                 kind = "anomaly" if isinstance(finding, Anomaly) else "recommendation"
                 # Not its id, which counts the stalls of a step: each would be a series.
@@ -197,11 +208,9 @@ class RunObserver:
         with guard.shielded("instruments"):
             self._figures.ended(run, outcome)
             if self.outcomes is not None:
-                failed = outcome.status == "failed"
-                error_type = outcome.error.type if outcome.error is not None else outcome.result
-                self.outcomes.add(
-                    run.name, outcome.result, run.elapsed(), error_type if failed else None
-                )
+                known = outcome.error.type if outcome.error is not None else None
+                error = error_type(outcome.result, known)
+                self.outcomes.add(run.name, outcome.result, run.elapsed(), error)
         if self._config.on_finish:
             with guard.shielded("on_finish"):
                 start_on_finish(self._config.on_finish, run.run_dir, outcome.status)
@@ -246,6 +255,12 @@ class RunObserver:
     def step_began(self) -> None:
         """Start the thread in a child process, whose progress has to be written."""
         self._figures.now()
+        if not self._flushes:
+            self._flushes = True
+            with guard.shielded("exit of a worker"):
+                child_process.at_exit_of_worker(self._flush)
+                if self.in_child is not None:
+                    self.in_child()
         if not self._monitor.running:
             with guard.shielded("monitor start"):
                 self._monitor.start()
@@ -294,6 +309,8 @@ class RunObserver:
         with guard.shielded("signal handler"):
             self._termination.restore()
         self._figures.forget()
+        self._announcements = Announcements()
+        self._flushes = False
         self._watched.clear()
         self._joined.clear()
         self._unwritten.clear()
@@ -363,6 +380,8 @@ class RunObserver:
         """Take a sample for each run of this process; tell those of others how far it is."""
         reading = None
         self._figures.now()
+        with guard.shielded("event log"):
+            self._announcements.steps()
         for run in list(context.process.live_runs):
             with guard.shielded("sample"):
                 if not run.owner:
