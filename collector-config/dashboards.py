@@ -503,6 +503,8 @@ def run() -> builder.Dashboard:
                     "robot_sf_finding_severity": "Severity",
                 },
             )
+            .height(8)
+            .span(12)
         )
     )
 

@@ -162,6 +162,7 @@ class Collector(Server):
             "HEALTH": f"127.0.0.1:{self.health_port}",
             "OWN_METRICS_PORT": str(own),
             "OUTPUT": str(self.output),
+            "ARCHIVE": str(self.output),  # what collector-config/gateway.yaml calls it
         }
         super().__init__(
             [str(program("otelcol")), "--config", str(configuration)],
@@ -291,6 +292,22 @@ class Prometheus(Server):
             pytest.fail(f"{promql}: {error.read().decode()[:500]}")
         return list(data["result"]) if data["resultType"] in {"vector", "matrix"} else [data]
 
+    def range(self, promql: str, start: float, end: float) -> list[dict[str, Any]]:
+        """Return the series that a query has between two times, looked at each second.
+
+        Args:
+            promql: The query.
+            start: Unix time in seconds.
+            end: Likewise.
+        """
+        fields = {"query": promql, "start": str(start), "end": str(end), "step": "1"}
+        try:
+            body = urllib.parse.urlencode(fields).encode()
+            answer = json.loads(fetch(f"{self.url}/api/v1/query_range", body))
+        except urllib.error.HTTPError as error:
+            pytest.fail(f"{promql}: {error.read().decode()[:500]}")
+        return list(answer["data"]["result"])
+
     def names(self) -> set[str]:
         """Return the names of all metrics that it has."""
         return set(json.loads(fetch(f"{self.url}/api/v1/label/__name__/values"))["data"])
@@ -322,6 +339,8 @@ def prometheus_name(instrument: str, unit: str, kind: str) -> str:
     parts = [name]
     if unit in suffix and not name.endswith(suffix[unit]):
         parts.append(suffix[unit])
+    if unit.endswith("/s"):
+        parts.append("per_second")
     if unit == "1" and kind == "gauge":
         parts.append("ratio")
     if kind == "counter":
