@@ -6,7 +6,7 @@ one that measured would give each reader another value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry.metrics import Observation
@@ -23,10 +23,12 @@ from robot_sf_otel.semconv.instruments import (
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter
+    from opentelemetry.util.types import AttributeValue
 
     from robot_sf_otel.system_metrics.points import Points
 
     Readings = Callable[[], Points]
+    AttributesOut = Callable[[Mapping[str, str]], Mapping[str, AttributeValue]]
 
 _BUCKETS: Final = (
     0.01,
@@ -46,12 +48,18 @@ _BUCKETS: Final = (
 """Seconds: a step takes anything from milliseconds, and a run up to a week."""
 
 
-def register(meter: Meter, readings: Readings) -> None:
+def as_it_is(attributes: Mapping[str, str]) -> Mapping[str, AttributeValue]:
+    """Return the attributes unchanged."""
+    return attributes
+
+
+def register(meter: Meter, readings: Readings, outgoing: AttributesOut = as_it_is) -> None:
     """Create the observable instruments; one whose reading is unknown reports no point.
 
     Args:
         meter: Where they are created.
         readings: Returns the points of the last reading.
+        outgoing: Returns the attributes of a point as they may leave the machine.
     """
     create = {
         "gauge": meter.create_observable_gauge,
@@ -61,17 +69,17 @@ def register(meter: Meter, readings: Readings) -> None:
     for instrument in INSTRUMENTS:
         create[instrument.kind](
             instrument.name,
-            callbacks=[_callback(instrument.reading, readings)],
+            callbacks=[_callback(instrument.reading, readings, outgoing)],
             unit=instrument.unit,
             description=instrument.description,
         )
 
 
 def _callback(
-    reading: str, readings: Readings
+    reading: str, readings: Readings, outgoing: AttributesOut
 ) -> Callable[[CallbackOptions], Iterable[Observation]]:
     def observe(_: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(value, which) for value, which in readings().get(reading, ())]
+        return [Observation(value, outgoing(which)) for value, which in readings().get(reading, ())]
 
     return observe
 
@@ -81,9 +89,11 @@ class RunOutcomes:
 
     Args:
         meter: Where they are created.
+        outgoing: Returns the attributes of a point as they may leave the machine.
     """
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, outgoing: AttributesOut = as_it_is) -> None:
+        self._outgoing = outgoing
         rows = {row.name: row for row in WRITTEN}
 
         def histogram(name: str) -> Histogram:
@@ -119,8 +129,8 @@ class RunOutcomes:
         ended = {**which, semconv.RUN_STATE: "executing", semconv.PIPELINE_RESULT: result}
         if error_type is not None:
             ended[semconv.ERROR_TYPE] = error_type
-            self._errors.add(1, {**which, semconv.ERROR_TYPE: error_type})
-        self._duration.record(seconds, ended)
+            self._errors.add(1, self._outgoing({**which, semconv.ERROR_TYPE: error_type}))
+        self._duration.record(seconds, self._outgoing(ended))
 
     def add_step(self, pipeline: str, step: str, result: semconv.Result, seconds: float) -> None:
         """Count a step that has ended."""
@@ -129,7 +139,7 @@ class RunOutcomes:
             semconv.TASK_NAME: step,
             semconv.TASK_RUN_RESULT: result,
         }
-        self._steps.record(seconds, which)
+        self._steps.record(seconds, self._outgoing(which))
 
     def add_finding(self, pipeline: str, finding: str, severity: str, kind: str) -> None:
         """Count a recommendation or an anomaly."""
@@ -139,4 +149,4 @@ class RunOutcomes:
             semconv.FINDING_SEVERITY: severity,
             semconv.FINDING_KIND: kind,
         }
-        self._findings.add(1, which)
+        self._findings.add(1, self._outgoing(which))
