@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from grafana_foundation_sdk.builders import common, prometheus, stat, table, tempo, timeseries
 from grafana_foundation_sdk.builders import dashboard as builder
@@ -173,7 +173,7 @@ def fleet() -> builder.Dashboard:
             number(
                 "Completed",
                 "none",
-                f'count(last_over_time(robot_sf_run_info{{cicd_pipeline_name=~"$pipeline", robot_sf_run_status="completed"}}[$__range]) == 1)',
+                'count(last_over_time(robot_sf_run_info{cicd_pipeline_name=~"$pipeline", robot_sf_run_status="completed"}[$__range]) == 1)',
                 "Runs that ended in the time shown.",
             )
         )
@@ -181,7 +181,7 @@ def fleet() -> builder.Dashboard:
             number(
                 "Failed",
                 "none",
-                f'count(last_over_time(robot_sf_run_info{{cicd_pipeline_name=~"$pipeline", robot_sf_run_status="failed"}}[$__range]) == 1)',
+                'count(last_over_time(robot_sf_run_info{cicd_pipeline_name=~"$pipeline", robot_sf_run_status="failed"}[$__range]) == 1)',
             )
         )
         .with_panel(
@@ -309,7 +309,7 @@ def fleet() -> builder.Dashboard:
 
 def run() -> builder.Dashboard:
     """Return the dashboard of one run."""
-    of_run = f'robot_sf_run_info{{cicd_pipeline_run_id="$run"}}'
+    of_run = 'robot_sf_run_info{cicd_pipeline_run_id="$run"}'
     return (
         _dashboard(
             "Training runs: one run",

@@ -1,4 +1,4 @@
-"""What the dashboards and the alerts ask, read from their files as Grafana and Prometheus read them."""
+"""What the dashboards and the alerts ask, read from their files as Grafana reads them."""
 
 from __future__ import annotations
 

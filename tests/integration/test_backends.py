@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -21,6 +20,8 @@ from tests.integration.dashboards import RULES, alerts, asked, filled, variables
 from tests.integration.scripts import shape
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from robot_sf_otel.manifest.schema import PipelineRunRecord
     from tests.integration.scripts import Scripts
 
@@ -181,7 +182,8 @@ def test_every_panel_and_every_alert_finds_what_runs_send(
     expected = {key: value for record in records for key, value in told(record).items()}
     for collector in (world.gateway, world.tempo):
         until(lambda collector=collector: len(collector.spans()) >= len(expected), "the spans")
-    failed = f'robot_sf_run_info{{cicd_pipeline_run_id="{records[1].run_id}", robot_sf_run_status="failed"}} == 1'
+    of_run = f'cicd_pipeline_run_id="{records[1].run_id}"'
+    failed = f'robot_sf_run_info{{{of_run}, robot_sf_run_status="failed"}} == 1'
     until(lambda: world.prometheus.query(failed), "the metrics")
 
     with subtests.test("spans are those of the manifests, in the archive and in Tempo's receiver"):
@@ -330,7 +332,7 @@ def test_killed_collector_loses_no_span_and_costs_the_pipeline_nothing(
     assert len(expected) == 62
     until(lambda: len(_ids(world.gateway)) >= len(expected), "every span")
     assert _ids(world.gateway) == set(expected)
-    (undisturbed,) = [load for load in _records(tmp_path / "alone")]
+    (undisturbed,) = list(_records(tmp_path / "alone"))
     assert shape(record) == shape(undisturbed)
     assert record.duration_seconds is not None
     assert undisturbed.duration_seconds is not None

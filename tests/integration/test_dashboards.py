@@ -1,4 +1,4 @@
-"""The files of collector-config as their programs see them: valid, consistent, and made from one source."""
+"""The files of collector-config as their programs see them: valid, consistent, of one source."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ TRACEQL = """
 import { parser } from "@grafana/lezer-traceql";
 const wrong = [];
 for (const query of JSON.parse(process.argv[2]))
-  parser.parse(query).iterate({ enter: (node) => { if (node.type.isError) wrong.push([query, node.from]); } });
+  parser.parse(query).iterate({
+    enter: (node) => { if (node.type.isError) wrong.push([query, node.from]); },
+  });
 console.log(JSON.stringify(wrong));
 """
 
