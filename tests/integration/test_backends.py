@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import yaml
 
+from robot_sf_otel.demo.scenario import DEFAULT_SCENARIO
 from robot_sf_otel.semconv.instruments import INSTRUMENTS, WRITTEN
 from tests.integration import backends, test_cgroup_limits
 from tests.integration.backends import CONFIG, Collector, Prometheus, until
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
+DEMO: Final = DEFAULT_SCENARIO.read_text(encoding="utf-8")
 RESULTS: Final = {"completed": "success", "failed": "failure", "skipped": "skip"}
 NANOSECONDS: Final = 1_000_000_000
 THRESHOLDS: Final = """
@@ -290,6 +293,30 @@ def _every_query(
             if unlimited and "limit" in query.text:
                 pytest.skip(unlimited)
             assert world.ever(filled(query.text, values))
+
+
+def test_the_demo_arrives_whole(world: World, scripts: Scripts) -> None:
+    """The real pipeline, at the size of its own tests."""
+    short = scripts.folder / "short.toml"
+    short.write_text(
+        re.sub(
+            r"^(iterations|episodes|epochs|validation_episodes) = \d+",
+            r"\1 = 3",
+            DEMO,
+            flags=re.MULTILINE,
+        )
+    )
+    command = [sys.executable, "-m", "robot_sf_otel.cli.main", "demo", "--scenario", str(short)]
+    ended = scripts.start_command(command, env=world.environment()).ends(120)
+
+    assert ended.code == 0, ended.errors
+    record = scripts.record
+    expected = told(record)
+    until(lambda: len(_ids(world.gateway)) >= len(expected), "every span")
+    assert seen(world.gateway.spans()) == expected
+    assert {span["traceId"] for span in world.gateway.spans()} == {record.trace_id}
+    done = world.ever("robot_sf_run_steps_completed")
+    assert {float(series["values"][-1][1]) for series in done} == {5.0}
 
 
 STEADY: Final = """
