@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from robot_sf_otel.instrument.live_step import LiveStep
     from robot_sf_otel.instrument.runtime import Console
     from robot_sf_otel.manifest.schema import Eta, PerformanceRecommendation, TelemetrySnapshot
+    from robot_sf_otel.semconv import Result
     from robot_sf_otel.system_metrics.instruments import RunOutcomes
     from robot_sf_otel.system_metrics.points import Points
     from robot_sf_otel.system_metrics.reading import MachineReading
@@ -48,6 +49,8 @@ FAULT_SECONDS: Final = 60.0
 report each sample would take the place of the pipeline's own events there."""
 FACTS_SECONDS: Final = 1.0
 """How long the end of a run waits for the facts of its environment."""
+WAITING_STEPS: Final = 10_000
+"""How many ended steps wait for the next sample to be counted by the instruments."""
 UNWRITTEN_RUNS: Final = 100
 """How many runs whose end could not be written are kept to try again."""
 
@@ -103,6 +106,7 @@ class RunObserver:
         self._other_cpu_seconds = 0.0
         self._figures = RunFigures(self._eta_as_of)
         self._announcements = Announcements()
+        self._steps: deque[tuple[str, str, Result, float]] = deque(maxlen=WAITING_STEPS)
         self._flushes = False
         self.in_child: Callable[[], None] | None = None
         """Called at the first step of a forked child."""
@@ -184,12 +188,29 @@ class RunObserver:
         with guard.shielded("instruments"), self._billed():
             self._figures.count(run, last=True)
 
+    def run_left(self, run: LiveRun) -> None:
+        """Take the last values of a run of another process."""
+        self._figures.left(run)
+        self._count_steps()
+
+    def _send(self) -> None:
+        """Send what waits."""
+        self._count_steps()
+        self._flush()
+
     def step_ended(self, run: LiveRun, step: LiveStep, outcome: Outcome) -> None:
         """Take the last values of a step, of whichever process the run is."""
         with guard.shielded("instruments"):
             self._figures.step_ended(run, step)
-            if self.outcomes is not None:
-                self.outcomes.add_step(run.name, step.step_id, outcome.result, step.elapsed())
+            self._steps.append((run.name, step.step_id, outcome.result, step.elapsed()))
+
+    def _count_steps(self) -> None:
+        """Write the durations of steps, which the pipeline need not wait for."""
+        with guard.shielded("instruments"):
+            while self._steps:
+                which = self._steps.popleft()
+                if self.outcomes is not None:
+                    self.outcomes.add_step(*which)
 
     def found(self, run: LiveRun, finding: Anomaly | PerformanceRecommendation, span: Span) -> None:
         """Count what the rules found, and tell of it."""
@@ -205,6 +226,7 @@ class RunObserver:
         """Let go of a run; without live runs the thread ends and SIGTERM is given back."""
         self._let_watchdog_go(run)
         self._watched.pop(run.run_id, None)
+        self._count_steps()
         with guard.shielded("instruments"):
             self._figures.ended(run, outcome)
             if self.outcomes is not None:
@@ -258,7 +280,7 @@ class RunObserver:
         if not self._flushes:
             self._flushes = True
             with guard.shielded("exit of a worker"):
-                child_process.at_exit_of_worker(self._flush)
+                child_process.at_exit_of_worker(self._send)
                 if self.in_child is not None:
                     self.in_child()
         if not self._monitor.running:
@@ -310,6 +332,7 @@ class RunObserver:
             self._termination.restore()
         self._figures.forget()
         self._announcements = Announcements()
+        self._steps.clear()
         self._flushes = False
         self._watched.clear()
         self._joined.clear()
@@ -390,6 +413,7 @@ class RunObserver:
                 if reading is None:
                     reading = self._read()
                 run.telemetry.sample(reading)
+        self._count_steps()
 
     def _keep_up(self) -> None:
         """Write what may wait, at most for 1 % of the time, and draw what is seen."""
@@ -432,7 +456,7 @@ class RunObserver:
                     run.conclude(Outcome("cancelled", "cancellation", reason="SIGTERM"))
                     run.wait_concluded(CONCLUDE_SECONDS)
         with suppress(Exception):
-            self._flush()
+            self._send()
         # Last: the pipeline goes on when its child has ended, and could end this process first.
         child_process.forward(signum)
         self._termination.die()

@@ -344,6 +344,10 @@ class Observer(Protocol):
         """Return the seconds to the end of a run as of a step's start or end, None if unknown."""
         ...
 
+    def run_left(self, run: LiveRun) -> None:
+        """Take the last values of a run of another process, which goes on without this one."""
+        ...
+
     def step_ended(self, run: LiveRun, step: LiveStep, outcome: Outcome) -> None:
         """Take the last values of a step that has ended."""
         ...
