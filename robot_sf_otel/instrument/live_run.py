@@ -265,7 +265,7 @@ class LiveRun:
         with guard.shielded("leave"):
             self.telemetry.report()
             if self.runtime.observer is not None:
-                self.runtime.observer.run_left(self)
+                self.runtime.observer.outward.run_left(self)
         self.ended = True
         if self in context.process.live_runs:
             context.process.live_runs.remove(self)

@@ -147,7 +147,9 @@ def _metric(name: str, points: list[dict[str, Any]]) -> dict[str, Any]:
 def _points(key: SeriesKey, points: Sequence[tuple[int, int, float]]) -> Iterable[dict[str, Any]]:
     labels = attributes(dict(key[1]))
     for start, time, value in points:
-        made: dict[str, Any] = {"attributes": labels, "timeUnixNano": str(time)}
+        made: dict[str, Any] = {"timeUnixNano": str(time)}
+        if labels:
+            made["attributes"] = labels
         if start:
             made["startTimeUnixNano"] = str(start)
         if isinstance(value, int):

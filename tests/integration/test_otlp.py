@@ -414,3 +414,26 @@ def test_tracked_command_has_the_name_and_the_steps_of_its_pipeline(scripts: Scr
     assert last("robot_sf.run.steps.completed") == last("robot_sf.run.steps.planned") == 2
     assert last("robot_sf.run.progress.done", cicd__pipeline__task__name="train") == 3
     assert last("robot_sf.step.metric", robot_sf__metric__name="reward") == 2.0
+
+
+CHILD_OF_PRIVATE: Final = """
+    import os, subprocess, sys
+    from robot_sf_otel import configure, pipeline, step
+    if sys.argv[1:]:
+        with step("child", title="/home/me/project"):
+            pass
+        sys.exit()
+    configure(interval=0.1, gpu="off", otlp_private=True)
+    with pipeline("p"):
+        subprocess.run([sys.executable, __file__, "child"], check=True)
+    assert "ROBOT_SF_OTEL_OTLP_PRIVATE" not in os.environ
+"""
+
+
+def test_child_process_is_as_private_as_its_parent(scripts: Scripts) -> None:
+    with receiving("http/protobuf") as (received, variables):
+        scripts.run(CHILD_OF_PRIVATE, env=variables)
+    (child,) = [item for item in received.spans if item.name == "child"]
+    assert child.attributes["robot_sf.step.title"] == "[path]"
+    assert b"/home/me" not in received.bytes
+    assert scripts.steps["child"].display_name == "/home/me/project"

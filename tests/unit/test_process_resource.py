@@ -95,5 +95,5 @@ def test_resource_that_a_fork_renews_is_the_childs_and_says_no_more(
     detected = Resource({"process.command_line": "train --lr 1", "service.instance.id": "random"})
     renewed = mine.merge(detected)
     assert renewed.attributes["process.pid"] == 1
-    assert renewed.attributes["service.instance.id"] not in {before, "random"}
+    assert renewed.attributes["service.instance.id"] not in (before, "random")
     assert "process.command_line" not in renewed.attributes
