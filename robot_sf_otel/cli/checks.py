@@ -43,6 +43,7 @@ _PACKAGES: Final = (
 )
 _REINSTALL: Final = "pip install --force-reinstall robot-sf-otel"
 _CONNECT_SECONDS: Final = 1.0
+_NVIDIA_KERNEL_DRIVER: Final = Path("/proc/driver/nvidia/version")
 
 
 def run_checks(roots: Sequence[Path], environ: Mapping[str, str], stderr: TextIO) -> list[Check]:
@@ -66,6 +67,7 @@ def run_checks(roots: Sequence[Path], environ: Mapping[str, str], stderr: TextIO
         ("TensorBoard", _tensorboard),
         ("terminal", lambda: _terminal(stderr, environ)),
         ("killed runs", _killed_runs),
+        ("watchdog", lambda: _watchdog(environ)),
         ("clock", _clock),
     ]
     found: list[Check] = []
@@ -169,25 +171,33 @@ def _limits() -> Iterator[Check]:
 
 
 def _sensors() -> Iterator[Check]:
-    version = _version("psutil")
-    if version is None:
-        yield Check(
-            "psutil",
-            "warning",
-            "missing: readings of the host and of other processes are unavailable",
-            "pip install psutil",
-        )
+    try:
+        import psutil
+    except ImportError as error:
+        yield _without_psutil(error)
     else:
-        yield Check("psutil", "ok", version)
+        yield Check("psutil", "ok", psutil.__version__)
     if sys.platform == "linux" and not Path("/proc/pressure/cpu").exists():
-        yield Check("pressure (PSI)", "info", "unavailable: the kernel does not offer it")
+        detail = "the kernel does not offer it: pressure of CPU, disk and memory is unavailable"
+        remedy = "on a machine of your own: boot it with psi=1"
+        yield Check("pressure (PSI)", "info", detail, remedy)
+
+
+def _without_psutil(error: ImportError) -> Check:
+    absent = isinstance(error, ModuleNotFoundError)
+    what = "not installed" if absent else f"cannot be imported ({error})"
+    if sys.platform == "linux":
+        detail = f"{what}: nothing is lost here, all readings come from /proc"
+        return Check("psutil", "info", detail, "pip install psutil")
+    detail = f"{what}: only CPU time and peak memory of the own process are read"
+    return Check("psutil", "warning", detail, "pip install psutil")
 
 
 def _gpu(environ: Mapping[str, str]) -> Iterator[Check]:
     try:
         pynvml: Any = nvml.load()
     except OSError:
-        yield Check("GPU (NVML)", "info", "unavailable: no NVIDIA driver")
+        yield _without_driver(kernel_part=_NVIDIA_KERNEL_DRIVER.exists())
         return
     except ImportError:
         remedy = "for NVIDIA GPUs: pip install 'robot-sf-otel[gpu]'"
@@ -197,7 +207,9 @@ def _gpu(environ: Mapping[str, str]) -> Iterator[Check]:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        yield Check("GPU (NVML)", "info", f"unavailable: {error}")
+        detail = f"unavailable: {error}; everything else is recorded"
+        remedy = "if this machine has an NVIDIA GPU: see what `nvidia-smi` says"
+        yield Check("GPU (NVML)", "info", detail, remedy)
         return
     try:
         count = int(pynvml.nvmlDeviceGetCount())
@@ -206,6 +218,16 @@ def _gpu(environ: Mapping[str, str]) -> Iterator[Check]:
     visible = environ.get("CUDA_VISIBLE_DEVICES")
     limited = f", CUDA_VISIBLE_DEVICES={visible}" if visible is not None else ""
     yield Check("GPU (NVML)", "ok", f"{count} devices{limited}")
+
+
+def _without_driver(*, kernel_part: bool) -> Check:
+    if kernel_part:
+        detail = "the driver is loaded, but its library libnvidia-ml.so.1 is not found"
+        remedy = "in a container: NVIDIA_DRIVER_CAPABILITIES=compute,utility"
+        return Check("GPU (NVML)", "warning", detail, remedy)
+    detail = "no NVIDIA driver: readings of GPUs are unavailable, everything else is recorded"
+    remedy = "if this machine has an NVIDIA GPU: install its driver; in a container: --gpus all"
+    return Check("GPU (NVML)", "info", detail, remedy)
 
 
 def _otlp(environ: Mapping[str, str]) -> Iterator[Check]:
@@ -222,10 +244,12 @@ def _otlp(environ: Mapping[str, str]) -> Iterator[Check]:
             detail = "an endpoint is set, but the exporter is not installed: nothing is sent"
             yield Check("OTLP", "warning", detail, remedy)
         else:
-            yield Check("OTLP", "info", "not installed, and no endpoint is set", remedy)
+            detail = "not installed, and no endpoint is set. Recording needs no network"
+            yield Check("OTLP", "info", detail, f"to send telemetry somewhere: {remedy}")
         return
     if not endpoints:
-        yield Check("OTLP", "ok", f"exporter {version}; off: no endpoint is set")
+        detail = f"exporter {version}; off: no endpoint is set. Recording needs no network"
+        yield Check("OTLP", "ok", detail)
     for endpoint in sorted(endpoints):
         yield _reach(endpoint)
 
@@ -252,8 +276,10 @@ def _reach(endpoint: str) -> Check:
     try:
         socket.create_connection((host, port), _CONNECT_SECONDS).close()
     except OSError as error:
-        remedy = "start the Collector; runs are recorded on disk all the same"
-        return Check("OTLP", "warning", f"nobody answers at {host}:{port}: {error}", remedy)
+        why = f"nobody answers at {host}:{port}: {error}"
+        detail = f"{why}; runs are recorded on disk all the same"
+        remedy = "start the Collector, correct the endpoint, or unset it where there is no network"
+        return Check("OTLP", "warning", detail, remedy)
     return Check("OTLP", "ok", f"{host}:{port} answers")
 
 
@@ -262,13 +288,15 @@ def _terminal(stderr: TextIO, environ: Mapping[str, str]) -> Iterator[Check]:
 
     terminal = Terminal.of(stderr, environ)
     if terminal is None:
-        yield Check("terminal", "info", "stderr is no capable terminal: progress comes as lines")
+        detail = "stderr is no capable terminal: progress comes as lines"
+        yield Check("terminal", "info", detail, "for a live bar: run it on a terminal")
         return
     columns, lines = terminal.size()
     traits = ["colour" if terminal.colour else "no colour (NO_COLOR)"]
     traits.append("Unicode" if terminal.unicode else f"no Unicode ({stderr.encoding})")
     detail = f"{columns}x{lines}, {', '.join(traits)}: progress is a live bar"
-    yield Check("terminal", "ok", detail)
+    remedy = None if terminal.unicode else "for Unicode: export LANG=C.UTF-8"
+    yield Check("terminal", "ok", detail, remedy)
 
 
 def _killed_runs() -> Iterator[Check]:
@@ -281,6 +309,20 @@ def _killed_runs() -> Iterator[Check]:
         return
     detail = "recognised by boot id and start time: whoever reads one is told that it is dead"
     yield Check("killed runs", "ok", detail)
+
+
+def _watchdog(environ: Mapping[str, str]) -> Iterator[Check]:
+    without = "a killed run is closed by whoever reads it next, or by `robot-sf-otel recover`"
+    settled = config.resolve(config.Arguments(), environ, lambda _: None)
+    if not settled.watchdog:
+        yield Check("watchdog", "info", f"switched off: {without}", f"unset {env.WATCHDOG}")
+    elif os.getpid() == 1:
+        detail = f"the first process of a container gets none, all others end with it: {without}"
+        yield Check("watchdog", "info", detail, "start the container with an init (--init)")
+    elif not os.access("/bin/sh", os.X_OK):
+        yield Check("watchdog", "warning", f"needs /bin/sh: {without}", "install a shell")
+    else:
+        yield Check("watchdog", "ok", "closes the record of a killed run at once")
 
 
 def _clock() -> Iterator[Check]:
