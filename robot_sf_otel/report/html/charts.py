@@ -262,7 +262,9 @@ def mark(
     return chart
 
 
-def table_of(chart: Chart, axis: Sequence[float], end: float) -> list[tuple[float, float, list[str]]]:
+def table_of(
+    chart: Chart, axis: Sequence[float], end: float
+) -> list[tuple[float, float, list[str]]]:
     """Return the data behind a chart: of each stretch of time the least and largest values."""
     width = max(end, 1e-3) / _ROWS
     rows: list[tuple[float, float, list[str]]] = []

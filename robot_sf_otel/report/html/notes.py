@@ -25,7 +25,9 @@ def honest_notes(source: Source) -> list[str]:
             "later; the pause is left out of the time axis."
         )
     notes += _gaps(source)
-    notes += [f"Lost process at {tick_text(timeline.at(at))}: {why}" for at, why in source.told.lost]
+    notes += [
+        f"Lost process at {tick_text(timeline.at(at))}: {why}" for at, why in source.told.lost
+    ]
     faults = [
         f"Telemetry fault at {tick_text(timeline.at(at))}: {what}"
         for at, what in source.told.faults

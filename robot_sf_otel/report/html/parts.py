@@ -70,7 +70,9 @@ def values(caption: str, found: Mapping[str, object]) -> Table | None:
     return table(caption, ["Name", "Value"], [[said(n), value(v)] for n, v in _flat(found)])
 
 
-def _flat(found: Mapping[str, object], prefix: str = "", depth: int = 0) -> list[tuple[str, object]]:
+def _flat(
+    found: Mapping[str, object], prefix: str = "", depth: int = 0
+) -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = []
     for name, item in found.items():
         if isinstance(item, dict) and item and depth < 4:  # noqa: PLR2004 - deeper ones are JSON

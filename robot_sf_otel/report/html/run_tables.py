@@ -72,7 +72,10 @@ def steps_table(source: Source, links: Links) -> Table | None:
             status += f": {said(step.skip_reason, 120)}"
         done = step.progress
         row: list[str | Cell] = [
-            Cell(("↳ " if depth else "") + said(step.display_name, 120), kind=f"depth-{min(depth, 4)}"),
+            Cell(
+                ("↳ " if depth else "") + said(step.display_name, 120),
+                kind=f"depth-{min(depth, 4)}",
+            ),
             Cell(status, kind=f"status {step.status}"),
             str(step.attempt) if step.started_at is not None else UNKNOWN,
             duration(step.duration_seconds),
