@@ -201,17 +201,11 @@ def chromium(profile: Path) -> Iterator[Page]:
         raise BrowserError(f"none of {', '.join(NAMES)} is installed")
     to_read, to_write = os.pipe()
     back_read, back_write = os.pipe()
-
-    def pipes() -> None:
-        # The protocol's pipe has these numbers; both ends may have one of them already.
-        first, second = os.dup(to_read), os.dup(back_write)
-        os.dup2(first, 3)
-        os.dup2(second, 4)
-
-    process = subprocess.Popen(  # noqa: PLW1509 - no thread of ours holds a lock here
-        [program, *_OPTIONS, f"--user-data-dir={profile}"],
-        preexec_fn=pipes,
-        pass_fds=(3, 4),
+    # The protocol's pipe has these two numbers.
+    start = f'exec "$0" "$@" 3<&{to_read} 4>&{back_write}'
+    process = subprocess.Popen(
+        ["bash", "-c", start, program, *_OPTIONS, f"--user-data-dir={profile}"],
+        pass_fds=(to_read, back_write),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

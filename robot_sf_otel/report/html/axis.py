@@ -20,13 +20,15 @@ def ticks(end: float) -> list[tuple[float, str]]:
     found: list[tuple[float, str]] = []
     at = 0.0
     while at <= end * 0.97 and len(found) < _MOST * 2:
-        found.append((at, "0" if at == 0 else tick_text(at)))
+        found.append((at, tick_text(at)))
         at += step
     return found
 
 
 def tick_text(seconds: float) -> str:
-    """Return a moment as `0.5s`, `30s`, `5m`, `1h 30m`."""
+    """Return a moment as `500 ms`, `30s`, `5m`, `1h 30m`."""
+    if seconds == 0:
+        return "0"
     if seconds < 1:
         return duration(seconds)
     if 60 <= seconds < 3600 and seconds % 60:  # noqa: PLR2004 - a minute, an hour

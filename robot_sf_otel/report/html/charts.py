@@ -16,10 +16,11 @@ from robot_sf_otel.manifest.formats import (
 from robot_sf_otel.report.evidence import field_of, window_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from robot_sf_otel.manifest.schema import Anomaly, PerformanceRecommendation
     from robot_sf_otel.report.html.readings import Readings
+    from robot_sf_otel.report.html.series import Values
     from robot_sf_otel.report.html.timeline import Timeline
 
 PERCENT: Final = "percent"
@@ -40,11 +41,20 @@ _ROWS: Final = 24
 
 @dataclass(slots=True)
 class Line:
-    """One curve of a chart; `ys` has a value for each moment of the chart's axis."""
+    """One curve of a chart, with a value for each moment of the chart's axis."""
 
     label: str
-    ys: list[float | None]
+    ys: Values
     latest: str = ""
+    colour: int = 0
+
+    @property
+    def edges(self) -> tuple[float, float]:
+        """Return the least and the largest value; there is one."""
+        return (
+            min(value for value in self.ys.low if value is not None),
+            max(value for value in self.ys.high if value is not None),
+        )
 
 
 @dataclass(slots=True)
@@ -126,12 +136,12 @@ def charts_of(readings: Readings) -> list[Chart]:
     found = [
         chart
         for anchor, title, kind, unit, columns in _PLAIN
-        if (chart := _chart(readings, anchor, title, kind, unit, columns)) is not None
+        if (chart := _chart(readings, anchor, title, columns, (kind, unit))) is not None
     ]
     for chart in found:
-        if chart.anchor == "memory":
+        if chart.anchor == "chart-memory":
             _limit_memory(chart, readings)
-        elif chart.anchor == "throughput":
+        elif chart.anchor == "chart-throughput":
             rates = [rate for rate in readings.rates.values() if rate > 0]
             if len(rates) > 1 and max(rates) > _SPREAD * min(rates):
                 chart.logarithmic = True
@@ -139,15 +149,14 @@ def charts_of(readings: Readings) -> list[Chart]:
     found[min(2, len(found)) : min(2, len(found))] = _gpu_charts(readings)
     for index, (name, key) in enumerate(readings.metrics.items()):
         title = one_line(name, 60) or "metric"
-        chart = _chart(readings, f"metric-{index}", title, NUMBER, "", ((key, "last logged"),))
-        # A single value is no curve; it stands among the results.
-        if chart is not None and sum(y is not None for y in chart.lines[0].ys) > 1:
+        chart = _chart(readings, f"metric-{index}", title, ((key, "last logged"),))
+        # A value that never changes is no curve; it stands among the results.
+        if chart is not None and chart.lines[0].edges[0] < chart.lines[0].edges[1]:
             found.append(chart)
     for name, least in _IF_NEEDED:
-        if any(value is not None and value >= least for value in readings.thinner.column(name)):
-            chart = chart_of_field(readings, name)
-            if chart is not None:
-                found.append(chart)
+        chart = chart_of_field(readings, name)
+        if chart is not None and chart.lines[0].edges[1] >= least:
+            found.append(chart)
     return found
 
 
@@ -155,43 +164,57 @@ def _chart(
     readings: Readings,
     anchor: str,
     title: str,
-    kind: str,
-    unit: str,
     columns: Sequence[tuple[str, str]],
+    written: tuple[str, str] = (NUMBER, ""),
 ) -> Chart | None:
-    found = [Line(label, readings.thinner.column(name)) for name, label in columns]
-    lines = [line for line in found if any(value is not None for value in line.ys)]
+    found = [
+        Line(label, readings.thinner.column(name), colour=index)
+        for index, (name, label) in enumerate(columns)
+    ]
+    lines = [line for line in found if any(value is not None for value in line.ys.mean)]
     if not lines:
         return None
-    chart = Chart(f"chart-{anchor}", title, kind, unit, lines)
+    chart = Chart(f"chart-{anchor}", title, *written, lines)
     chart.columns = tuple(name for name, _ in columns)
-    for line in lines:
-        known = [value for value in line.ys if value is not None]
-        low, high = chart.text(min(known)), chart.text(max(known))
-        line.latest = high if low == high else f"{low} to {high}"
+    summarise(chart)
     return chart
+
+
+def summarise(chart: Chart) -> None:
+    """Say beside each curve of a chart between which values it lies."""
+    for line in chart.lines:
+        low, high = (chart.text(edge) for edge in line.edges)
+        line.latest = high if low == high else f"{low} to {high}"
 
 
 def chart_of_field(readings: Readings, name: str) -> Chart | None:
     """Return a chart of one telemetry field, None where no sample has it."""
+    anchor = name.replace("_", "-")
+    return _chart(readings, anchor, telemetry_label(name), ((name, "reading"),), kind_of(name))
+
+
+def kind_of(name: str) -> tuple[str, str]:
+    """Return how the values of a telemetry field are written, and what follows them."""
     kind = NUMBER
     unit = ""
     if name.endswith("_mb"):
         kind = MIB
     elif name.endswith("_mb_s"):
         kind, unit = MIB, "/s"
+    elif name == "steps_per_sec":
+        unit = "/s"
     elif TELEMETRY_FIELDS.get(name, ("", number))[1] is percent:
         kind = PERCENT
-    anchor = name.replace("_", "-")
-    return _chart(readings, anchor, telemetry_label(name), kind, unit, ((name, "reading"),))
+    return kind, unit
 
 
 def _limit_memory(chart: Chart, readings: Readings) -> None:
-    limits = [value for value in readings.thinner.column("memory_limit_mb") if value is not None]
+    column = readings.thinner.column("memory_limit_mb").mean
+    limits = [value for value in column if value is not None]
     if not limits:
         return
     limit = limits[-1]
-    highest = max(value for value in chart.lines[0].ys if value is not None)
+    highest = chart.lines[0].edges[1]
     if limit <= _NEAR * highest:
         chart.limits.append((f"limit {mebibytes(limit)}", limit))
     else:
@@ -205,9 +228,9 @@ def _gpu_charts(readings: Readings) -> list[Chart]:
             (f"gpu.{index}.{name}", f"GPU {index} {model}".strip())
             for index, model in sorted(readings.gpus.items())
         ]
-        chart = _chart(readings, anchor, title, kind, unit, columns)
+        chart = _chart(readings, anchor, title, columns, (kind, unit))
         if chart is None and total is not None:
-            chart = _chart(readings, anchor, title, kind, unit, ((total, "devices of the run"),))
+            chart = _chart(readings, anchor, title, ((total, "devices of the run"),), (kind, unit))
         if chart is None:
             continue
         if total is not None:
@@ -219,7 +242,7 @@ def _gpu_charts(readings: Readings) -> list[Chart]:
 
 
 def _limit_gpu_memory(chart: Chart, total: float) -> None:
-    highest = max(value for line in chart.lines for value in line.ys if value is not None)
+    highest = max(line.edges[1] for line in chart.lines)
     if total <= _NEAR * highest:
         chart.limits.append((f"memory of a device {mebibytes(total)}", total))
     else:
@@ -280,9 +303,10 @@ def table_of(
     return rows
 
 
-def _range(chart: Chart, line: Line, inside: Iterable[int]) -> str:
-    known = [value for index in inside if (value := line.ys[index]) is not None]
-    if not known:
+def _range(chart: Chart, line: Line, inside: Sequence[int]) -> str:
+    lows = [value for index in inside if (value := line.ys.low[index]) is not None]
+    highs = [value for index in inside if (value := line.ys.high[index]) is not None]
+    if not lows or not highs:
         return chart.text(None)
-    low, high = chart.text(min(known)), chart.text(max(known))
+    low, high = chart.text(min(lows)), chart.text(max(highs))
     return low if low == high else f"{low} to {high}"

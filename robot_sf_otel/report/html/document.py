@@ -1,4 +1,4 @@
-"""One self-contained page: template, styles, scripts and data in it, and a policy that allows no more.
+"""One self-contained page: styles, scripts and data in it, and a policy that allows no more.
 
 Every value passes the template's escaping and is freed of characters that reorder text or act on
 a terminal. The policy allows the page's own scripts and styles by their hashes: markup that got

@@ -61,8 +61,10 @@ def lanes_of(record: PipelineRunRecord, timeline: Timeline) -> tuple[list[Lane],
 
 def _rows(steps: list[StepExecutionEntry], depth: int, timeline: Timeline) -> list[Lane]:
     first, last = steps[0], steps[-1]
-    title = one_line(first.display_name, _NAME) or one_line(first.step_id, _NAME) or "--"
-    ran = [bar for step in steps if (bar := _bar(step, title, timeline)) is not None]
+    titles = {step.display_name for step in steps}
+    named = first.display_name if len(titles) == 1 else first.step_id
+    title = one_line(named, _NAME) or one_line(first.step_id, _NAME) or "--"
+    ran = [bar for step in steps if (bar := _bar(step, timeline)) is not None]
     lane = Lane(title, depth, note=_note(last, ran), status=last.status)
     rows = [lane]
     for bar in sorted(ran, key=lambda bar: (bar.a, bar.b)):
@@ -74,7 +76,7 @@ def _rows(steps: list[StepExecutionEntry], depth: int, timeline: Timeline) -> li
     return rows
 
 
-def _bar(step: StepExecutionEntry, title: str, timeline: Timeline) -> Bar | None:
+def _bar(step: StepExecutionEntry, timeline: Timeline) -> Bar | None:
     started = unix(step.started_at)
     if started is None:
         return None
@@ -83,6 +85,7 @@ def _bar(step: StepExecutionEntry, title: str, timeline: Timeline) -> Bar | None
     b = timeline.end if ended is None else timeline.at(ended)
     attempt = f", attempt {step.attempt}" if step.attempt > 1 else ""
     took = duration(step.duration_seconds if step.duration_seconds is not None else b - a)
+    title = one_line(step.display_name, _NAME)
     return Bar(a, max(a, b), step.status, f"{title}{attempt}: {step.status}, {took}")
 
 
@@ -93,7 +96,7 @@ def _note(step: StepExecutionEntry, ran: list[Bar]) -> str:
         return f"skipped: {why}" if why else "skipped"
     if not ran:
         return "not reached"
-    took = duration(step.duration_seconds if step.duration_seconds is not None else None)
+    took = duration(step.duration_seconds)
     if step.status == "running":
         took = f"running for {duration(ran[-1].b - ran[-1].a)}"
     elif step.status != "completed":

@@ -13,9 +13,10 @@ from robot_sf_otel.manifest.formats import (
     number,
     one_line,
 )
+from robot_sf_otel.report.evidence import window_of
 from robot_sf_otel.report.html import charts as c
 from robot_sf_otel.report.html import run_tables as tables
-from robot_sf_otel.report.html.axis import ticks
+from robot_sf_otel.report.html.axis import tick_text, ticks
 from robot_sf_otel.report.html.document import render
 from robot_sf_otel.report.html.eta_chart import eta_points
 from robot_sf_otel.report.html.gantt import lanes_of
@@ -24,7 +25,12 @@ from robot_sf_otel.report.html.parts import count, said, values
 from robot_sf_otel.report.html.series import rounded
 
 if TYPE_CHECKING:
-    from robot_sf_otel.manifest.schema import PipelineRunRecord, StepExecutionEntry
+    from robot_sf_otel.manifest.schema import (
+        Anomaly,
+        PerformanceRecommendation,
+        PipelineRunRecord,
+        StepExecutionEntry,
+    )
     from robot_sf_otel.report.html.gantt import Lane
     from robot_sf_otel.report.html.source import Source
 
@@ -39,6 +45,7 @@ WORDS: Final = {
     "failed": "failed",
     "cancelled": "cancelled",
 }
+_FOR_MACHINES: Final = frozenset({"window_start", "window_end", "samples", "span_id"})
 _RANK: Final = {"critical": 0, "warning": 1, "info": 2}
 
 
@@ -77,7 +84,7 @@ def render_run(source: Source, *, lies_in: str | None, command: str) -> bytes:
         pauses=source.timeline.pauses,
         charts=charts,
         chart_tables=[tables.chart_table(chart, axis, end) for chart in charts],
-        steps=tables.steps_table(source, links),
+        steps=tables.steps_table(source),
         eta=eta,
         eta_sentence=eta_sentence(record.eta),
         history=tables.history(source),
@@ -185,6 +192,11 @@ def _errors(steps: list[StepExecutionEntry]) -> list[dict[str, Any]]:
             {
                 "step": said(step.display_name, 120),
                 "attempt": step.attempt,
+                "made_good": any(
+                    other.status == "completed" and other.attempt > step.attempt
+                    for other in steps
+                    if (other.step_id, other.parent_step_id) == (step.step_id, step.parent_step_id)
+                ),
                 "type": said(error.type, 120),
                 "exit_code": error.exit_code,
                 "message": message if len(message) <= _TRACE else f"{message[:_TRACE]}…",
@@ -214,7 +226,8 @@ def _findings(source: Source, charts: list[c.Chart]) -> list[dict[str, Any]]:
                 "rule": said(one.trigger, 80),
                 "step": said(one.step_id, 80) if one.step_id else None,
                 "message": said(one.message, 2000),
-                "evidence": said(evidence_sentence(one.evidence), 2000) if one.evidence else None,
+                "evidence": _evidence(one.evidence),
+                "when": _when(one, source),
                 "actions": [said(action, 2000) for action in actions],
                 "chart": chart.anchor if chart is not None else None,
                 "chart_title": chart.title if chart is not None else None,
@@ -223,6 +236,22 @@ def _findings(source: Source, charts: list[c.Chart]) -> list[dict[str, Any]]:
             }
         )
     return shown
+
+
+def _evidence(evidence: dict[str, Any]) -> str | None:
+    """Return the evidence as a sentence, without what the chart shows and only machines read."""
+    rest = {name: found for name, found in evidence.items() if name not in _FOR_MACHINES}
+    return said(evidence_sentence(rest), 2000) if rest else None
+
+
+def _when(one: PerformanceRecommendation | Anomaly, source: Source) -> str | None:
+    window = window_of(one)
+    if window is None:
+        return None
+    a, b = (tick_text(round(source.timeline.at(edge))) for edge in window)
+    samples = one.evidence.get("samples")
+    told = f", {count(samples, 'sample')}" if isinstance(samples, int) else ""
+    return f"at {a}{told}" if a == b else f"from {a} to {b}{told}"
 
 
 def _data(
@@ -247,21 +276,29 @@ def _data(
         ],
         "steps": bands[:_MOST_BANDS],
         "x": [round(at, 2 if source.timeline.end > 60 else 3) for at in axis],  # noqa: PLR2004 - a minute
-        "charts": [_chart_data(chart) for chart in charts],
+        "charts": [chart_data(chart) for chart in charts],
         "eta": eta,
     }
 
 
-def _chart_data(chart: c.Chart) -> dict[str, Any]:
+def chart_data(chart: c.Chart) -> dict[str, Any]:
+    """Return what the script of a page draws of a chart."""
     return {
         "id": chart.anchor,
         "kind": chart.kind,
         "unit": chart.unit,
+        "colours": [line.colour for line in chart.lines],
         "log": chart.logarithmic,
         "limits": [[one_line(label, 80), value] for label, value in chart.limits],
         "marks": [
             [round(mark.a, 3), round(mark.b, 3), mark.severity, mark.threshold]
             for mark in chart.marks
         ],
-        "lines": [rounded(line.ys) for line in chart.lines],
+        "lines": [rounded(line.ys.mean) for line in chart.lines],
+        # The extremes behind each mean; nothing where the values are the samples themselves.
+        "edges": [
+            [rounded(line.ys.low), rounded(line.ys.high)]
+            for line in chart.lines
+            if line.ys.low is not line.ys.mean
+        ],
     }

@@ -59,7 +59,7 @@ def changed(change: float | None) -> Cell:
     return Cell(text, kind=kind)
 
 
-def steps_table(source: Source, links: Links) -> Table | None:
+def steps_table(source: Source) -> Table | None:
     """Return each execution of a step with its bill, and how long it usually takes."""
     record = source.run.record
     bill = usage.columns(record.steps)

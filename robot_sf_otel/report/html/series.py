@@ -1,10 +1,9 @@
 """Telemetry thinned out for a chart: the least and the largest value of each moment survive.
 
-An average, or every n-th sample, would lose the peaks that a report is read for. A chart cannot show
-more than its pixels, so the time axis is cut into as many buckets; of each the extremes are kept in
-the order in which they came (M4 without first and last). A bucket of one or two samples keeps them
-as they are, so that short runs are shown whole. Samples are read as a stream: memory follows the
-number of buckets, not that of the samples.
+An average, or every n-th sample, would lose the peaks that a report is read for. A chart cannot
+show more than its pixels, so the time axis is cut into as many buckets, and of each the mean and
+the extremes are kept: a line in a band. A run of no more samples than that is shown as it is.
+Samples are read as a stream: memory follows the number of buckets, not that of the samples.
 """
 
 from __future__ import annotations
@@ -12,17 +11,39 @@ from __future__ import annotations
 import math
 from array import array
 from statistics import median
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-BUCKETS: Final = 2_000
+BUCKETS: Final = 1_500
 """Moments of a chart: over one a pixel of a wide window, so that zooming in shows more."""
 _GAP_INTERVALS: Final = 10.0
 _LEAST_GAP: Final = 5.0
 """Seconds that samples have to be apart for a gap, at least."""
 _MEASURED: Final = 2_000
+
+
+class Values(NamedTuple):
+    """A column at the moments of the axis, None where nothing is known.
+
+    Attributes:
+        mean: The values themselves where nothing was thinned out.
+        low: The least ones; those of `mean` where nothing was thinned out.
+        high: The largest ones.
+    """
+
+    mean: list[float | None]
+    low: list[float | None]
+    high: list[float | None]
+
+
+class _Bucket(NamedTuple):
+    """One value in a bucket: the first extreme, the second one in time, and the mean."""
+
+    first: float
+    second: float
+    mean: float
 
 
 class Thinner:
@@ -37,17 +58,22 @@ class Thinner:
     """
 
     def __init__(self, end: float, buckets: int = BUCKETS) -> None:
+        self._buckets = buckets
         self._width = max(end, 1e-3) / buckets
-        self._last = buckets - 1
         self._bucket = -1
         self._times: list[float] = []
-        self._values: dict[str, list[tuple[int, float]]] = {}
+        self._values: dict[str, list[float]] = {}
         self._first = array("d")
-        self._second = array("d")
-        self._columns: dict[str, dict[int, tuple[float, float]]] = {}
+        self._last = array("d")
+        self._columns: dict[str, dict[int, _Bucket]] = {}
         self._before: float | None = None
         self._distances: list[float] = []
         self.count = 0
+
+    @property
+    def is_thinned(self) -> bool:
+        """Return whether the columns hold less than the samples did."""
+        return self.count > 2 * self._buckets
 
     def add(self, time: float, values: Mapping[str, float]) -> None:
         """Take a sample.
@@ -61,34 +87,32 @@ class Thinner:
             if len(self._distances) < _MEASURED:
                 self._distances.append(time - self._before)
         self._before = time
-        bucket = max(0, min(self._last, int(time / self._width)))
+        bucket = max(0, min(self._buckets - 1, int(time / self._width)))
         if bucket != self._bucket:
             self._close()
             self._bucket = bucket
-        index = len(self._times)
         self._times.append(time)
         kept = self._values
         for name, value in values.items():
             if name in kept:
-                kept[name].append((index, value))
+                kept[name].append(value)
             else:
-                kept[name] = [(index, value)]
+                kept[name] = [value]
         self.count += 1
 
     def _close(self) -> None:
-        """Keep the extremes of the bucket that is over."""
+        """Keep what the bucket that is over comes to."""
         if not self._times:
             return
         row = len(self._first)
         self._first.append(self._times[0])
-        self._second.append(self._times[-1] if len(self._times) > 1 else math.nan)
-        for name, pairs in self._values.items():
-            low = min(pairs, key=_value)
-            high = max(pairs, key=_value)
-            pair = (low[1], high[1]) if low[0] <= high[0] else (high[1], low[1])
-            if len(pairs) == 1 and len(self._times) > 1:
-                pair = (low[1], low[1])
-            self._columns.setdefault(name, {})[row] = pair
+        self._last.append(self._times[-1])
+        for name, values in self._values.items():
+            low, high = min(values), max(values)
+            ordered = values.index(low) <= values.index(high)
+            first, second = (low, high) if ordered else (high, low)
+            mean = math.fsum(values) / len(values)
+            self._columns.setdefault(name, {})[row] = _Bucket(first, second, mean)
         self._times = []
         self._values = {}
 
@@ -100,49 +124,52 @@ class Thinner:
 
     def axis(self) -> list[float]:
         """Return the moments of the columns, seconds; a gap has a moment of its own."""
-        return [moment for moment, _, _ in self._rows()]
+        return [moment for moment, _, _ in self._moments()]
 
-    def column(self, name: str) -> list[float | None]:
-        """Return the values of a column at the moments of the axis, None where none is known."""
+    def column(self, name: str) -> Values:
+        """Return the values of a column at the moments of the axis."""
         self._close()
         kept = self._columns.get(name, {})
-        values: list[float | None] = []
-        for _, row, second in self._rows():
-            pair = kept.get(row) if row >= 0 else None
-            values.append(None if pair is None else pair[1 if second else 0])
-        return values
+        buckets = [(kept.get(row), second) for _, row, second in self._moments()]
+        if not self.is_thinned:
+            values = [
+                None if one is None else one.second if second else one.first
+                for one, second in buckets
+            ]
+            return Values(values, values, values)
+        return Values(
+            [None if one is None else one.mean for one, _ in buckets],
+            [None if one is None else min(one.first, one.second) for one, _ in buckets],
+            [None if one is None else max(one.first, one.second) for one, _ in buckets],
+        )
 
     def gaps(self) -> list[tuple[float, float]]:
-        """Return where no sample was taken for much longer than usual: from, to, in seconds."""
+        """Return where no sample was taken for much longer than usual: from, to, in seconds.
+
+        A gap shorter than a bucket is not told.
+        """
         self._close()
         usual = median(self._distances) if self._distances else 0.0
         least = max(_LEAST_GAP, _GAP_INTERVALS * usual)
-        found: list[tuple[float, float]] = []
-        for row in range(1, len(self._first)):
-            before = self._end_of(row - 1)
-            # Two buckets hide what lies between them only by their width.
-            if self._first[row] - before > least:
-                found.append((before, self._first[row]))
-        return found
+        return [
+            (before, after)
+            for before, after in zip(self._last, self._first[1:], strict=False)
+            if after - before > least
+        ]
 
-    def _end_of(self, row: int) -> float:
-        second = self._second[row]
-        return self._first[row] if math.isnan(second) else second
-
-    def _rows(self) -> Iterator[tuple[float, int, bool]]:
+    def _moments(self) -> Iterator[tuple[float, int, bool]]:
         """Yield the moments: time, row (-1 in a gap), and whether it is the row's second one."""
         self._close()
         breaks = {after: before for before, after in self.gaps()}
-        for row, first in enumerate(self._first):
+        for row, (first, last) in enumerate(zip(self._first, self._last, strict=True)):
             if first in breaks:
                 yield (breaks[first] + first) / 2, -1, False
+            if self.is_thinned:
+                yield (first + last) / 2, row, False
+                continue
             yield first, row, False
-            if not math.isnan(self._second[row]):
-                yield self._second[row], row, True
-
-
-def _value(pair: tuple[int, float]) -> float:
-    return pair[1]
+            if last > first:
+                yield last, row, True
 
 
 def rounded(values: list[float | None], digits: int = 4) -> list[float | int | None]:

@@ -73,12 +73,7 @@ def read_source(run: LoadedRun, earlier: Sequence[PipelineRunRecord] = ()) -> So
         run: The run.
         earlier: Completed runs of its pipeline and root, the oldest first.
     """
-    told = _told(run)
-    sample = last_snapshot(RunPaths(run.run_dir).telemetry)
-    signs = [told.last, None if sample is None else sample.timestamp_ms / 1000]
-    timeline = timeline_of(
-        run.record, told.marks, max((sign for sign in signs if sign is not None), default=None)
-    )
+    told, timeline = read_timeline(run)
     like = [record for record in earlier if comparable(run.record, record)]
     return Source(
         run=run,
@@ -88,6 +83,15 @@ def read_source(run: LoadedRun, earlier: Sequence[PipelineRunRecord] = ()) -> So
         earlier=like,
         last_good=_whole(run, like[-1]) if like else None,
     )
+
+
+def read_timeline(run: LoadedRun) -> tuple[Told, Timeline]:
+    """Return what the journal of a run says beyond its record, and its time axis."""
+    told = _told(run)
+    sample = last_snapshot(RunPaths(run.run_dir).telemetry)
+    signs = [told.last, None if sample is None else sample.timestamp_ms / 1000]
+    until = max((sign for sign in signs if sign is not None), default=None)
+    return told, timeline_of(run.record, told.marks, until)
 
 
 def _told(run: LoadedRun) -> Told:

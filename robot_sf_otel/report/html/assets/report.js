@@ -58,11 +58,16 @@
     return found;
   };
   const share = (at) => ((at - range[0]) / (range[1] - range[0])) * 100;
+  const POWERS = Array.from({ length: 40 }, (_, i) => 2 ** (i - 12));
+  const powersOfTen = (u, axis, low, high) => {
+    const found = [];
+    for (let power = Math.ceil(Math.log10(low)); 10 ** power <= high; power++) found.push(10 ** power);
+    return found.length > 5 ? found.filter((_, i) => i % Math.ceil(found.length / 4) === 0) : found;
+  };
   const SVG = "http://www.w3.org/2000/svg";
 
   function placeTimeline() {
-    const ruler = aligned.querySelector("svg.time");
-    ruler.replaceChildren(...ticks().filter((at) => share(at) < 97).map((at) => {
+    for (const ruler of aligned.querySelectorAll("svg.time")) ruler.replaceChildren(...ticks().filter((at) => share(at) < 97).map((at) => {
       const text = document.createElementNS(SVG, "text");
       text.setAttribute("x", `${share(at)}%`);
       text.setAttribute("y", "14");
@@ -106,7 +111,7 @@
     for (const plot of plots) plot.setScale("x", { min: low, max: high });
     zooming = false;
     placeTimeline();
-    whole.hidden = low <= 0 && high >= data.end;
+    if (whole) whole.hidden = low <= 0 && high >= data.end;
   }
 
   // -- drawing -----------------------------------------------------------------------------------------
@@ -167,29 +172,31 @@
     const ctx = u.ctx;
     const { left, top, width, height } = u.bbox;
     const ratio = window.devicePixelRatio || 1;
-    const across = (value, colour, label) => {
+    const across = (value, colour, label, from = left, to = left + width) => {
       const y = Math.round(u.valToPos(value, "y", true)) + 0.5;
-      if (!(y >= top && y <= top + height)) return;
+      if (!(y >= top && y <= top + height) || to <= from) return;
       ctx.strokeStyle = colour;
       ctx.setLineDash([6 * ratio, 4 * ratio]);
-      ctx.lineWidth = 1.25 * ratio;
+      ctx.lineWidth = 1.5 * ratio;
       ctx.beginPath();
-      ctx.moveTo(left, y);
-      ctx.lineTo(left + width, y);
+      ctx.moveTo(from, y);
+      ctx.lineTo(to, y);
       ctx.stroke();
       ctx.setLineDash([]);
       ctx.fillStyle = colour;
+      ctx.textAlign = "left";
       ctx.font = `${11 * ratio}px system-ui, sans-serif`;
-      ctx.textAlign = "right";
-      ctx.fillText(label, left + width - 4 * ratio, y + (y - top < 16 * ratio ? 12 : -4) * ratio);
+      const room = ctx.measureText(label).width + 6 * ratio;
+      const start = Math.max(left, Math.min(from, left + width - room));
+      ctx.fillText(label, start + 4 * ratio, y + (y - top < 16 * ratio ? 12 : -4) * ratio);
     };
+    const x = (at) => Math.max(left, Math.min(left + width, u.valToPos(at, "x", true)));
     ctx.save();
     for (const [label, value] of chart.limits || []) across(value, colours.soft, label);
-    const drawn = new Set();
-    for (const [, , severity, threshold] of chart.marks || []) {
-      if (threshold === null || drawn.has(threshold)) continue;
-      drawn.add(threshold);
-      across(threshold, colours[severity] || colours.info, `threshold ${KINDS[chart.kind](threshold)}${chart.unit}`);
+    for (const [a, b, severity, threshold] of chart.marks || []) {
+      if (threshold === null) continue;
+      const label = `threshold ${KINDS[chart.kind](threshold)}${chart.unit}`;
+      across(threshold, colours[severity] || colours.info, label, x(a), x(b));
     }
     if (chart.actual !== null && chart.actual !== undefined) across(chart.actual, colours.ink, `it took ${duration(chart.actual)}`);
     ctx.restore();
@@ -214,8 +221,18 @@
     const figure = document.getElementById(chart.id);
     const place = figure.querySelector(".plot");
     const text = (v) => KINDS[chart.kind](v) + (v === null || v === undefined ? "" : chart.unit);
+    const valueAt = (i, idx) => {
+      const value = text(chart.lines[i][idx]);
+      if (!edges[i] || edges[i][0][idx] === edges[i][1][idx]) return value;
+      return `${value} (${text(edges[i][0][idx])} to ${text(edges[i][1][idx])})`;
+    };
+    const shade = (i) => colours.lines[(chart.colours ? chart.colours[i] : i) % 8];
     const outputs = [...figure.querySelectorAll("output")];
-    const lines = chart.log ? chart.lines.map((ys) => ys.map((v) => (v > 0 ? v : null))) : chart.lines;
+    const positive = (ys) => (chart.log ? ys.map((v) => (v > 0 ? v : null)) : ys);
+    const count = chart.lines.length;
+    // uPlot draws in this order: the extremes as bands first, the lines above them.
+    const edges = chart.edges && chart.edges.length ? chart.edges : [];
+    const lines = [...chart.lines, ...edges.flatMap(([low, high]) => [high, low])].map(positive);
     const axis = () => Math.round(parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--axis")) || 62);
     const options = {
       width: place.clientWidth || 600,
@@ -243,18 +260,23 @@
           grid: { stroke: () => colours.grid, width: 1 },
           ticks: { show: false },
           space: 26,
+          ...(chart.kind === "mib" ? { incrs: POWERS } : {}),
+          ...(chart.log ? { splits: powersOfTen } : {}),
           values: (u, splits) => splits.map((v) => (v === null ? "" : text(v).replace(" %", "%"))),
         },
       ],
       series: [{}, ...lines.map((ys, i) => ({
-        stroke: () => (chart.plain ? "transparent" : null) || colours.lines[i % 8],
+        stroke: () => shade(i),
         width: 1.25,
-        spanGaps: false,
+        spanGaps: Boolean(data.joined), // samples of several runs are taken at different moments
         points: { show: (u) => (xs.length < 80 ? true : undefined), size: 4 },
-        ...(chart.paths || {}),
+        ...(i >= count ? { stroke: () => `${shade(Math.floor((i - count) / 2))}90`, width: 0.75, points: { show: false } } : {}),
         ...(chart.series ? chart.series(i) : {}),
       }))],
-      bands: chart.bands,
+      bands: chart.bands || edges.map((_, i) => ({
+        series: [1 + count + 2 * i, 2 + count + 2 * i],
+        fill: () => `${shade(i)}48`,
+      })),
       hooks: {
         drawAxes: [(u) => behind(u, chart)],
         draw: [(u) => above(u, chart)],
@@ -269,7 +291,7 @@
           const { idx, left } = u.cursor;
           const inside = idx !== null && idx !== undefined && left >= 0;
           outputs.forEach((output, i) => {
-            output.textContent = inside ? text(chart.lines[i][idx]) : output.dataset.summary;
+            output.textContent = inside ? valueAt(i, idx) : output.dataset.summary;
           });
           if (u === plots[0]) readOut(inside ? u.posToVal(left, "x") : null);
         }],
@@ -286,7 +308,7 @@
       return;
     }
     const names = data.steps.filter(([a, b]) => a <= at && at <= b).map((step) => step[2]);
-    place.textContent = `${tick(at)} · ${clock(at)}${names.length ? ` · ${names.join(", ")}` : ""}`;
+    place.textContent = [tick(at), clock(at), names.join(", ")].filter(Boolean).join(" · ");
     place.title = place.textContent;
   }
 
@@ -312,7 +334,7 @@
   function fit() {
     for (const plot of plots) {
       const place = plot.root.parentElement;
-      plot.setSize({ width: printing ? Math.min(place.clientWidth, 560) : place.clientWidth, height: place.clientHeight });
+      plot.setSize({ width: printing ? 600 : place.clientWidth, height: place.clientHeight });
     }
     placeTimeline();
   }
@@ -354,9 +376,10 @@
     const around = Math.max((b - a) * 0.75, data.end / 200);
     zoom(a - around, b + around);
     const figure = document.getElementById(button.dataset.chart);
+    const target = figure.querySelector(".plot");
     for (const other of document.querySelectorAll("figure.flash")) other.classList.remove("flash");
     figure.classList.add("flash");
-    figure.scrollIntoView({ block: "center" });
+    target.scrollIntoView({ block: "center" });
     aligned.focus({ preventScroll: true });
   }
 
@@ -367,7 +390,7 @@
     placeTimeline();
     new ResizeObserver(() => { if (!printing) fit(); }).observe(document.body);
     aligned.addEventListener("keydown", keys);
-    whole.addEventListener("click", () => zoom(0, data.end));
+    if (whole) whole.addEventListener("click", () => zoom(0, data.end));
     for (const button of document.querySelectorAll("button.show")) button.addEventListener("click", () => show(button));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
     window.addEventListener("beforeprint", () => {
