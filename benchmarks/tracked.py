@@ -62,6 +62,10 @@ class _Nothing:
         return
 
 
+def _before_a_step() -> None:
+    raise AssertionError("no step has begun")
+
+
 class _Ours:
     """This package, with its defaults."""
 
@@ -71,15 +75,13 @@ class _Ours:
         configure(artifact_root=folder)
         self._step = step
         self._run = pipeline("benchmark", steps=list(STEPS)).start()
+        self.advance: Callable[[], None] = _before_a_step  # then the step's own, as users call it
 
     @contextmanager
     def step(self, name: str) -> Generator[None]:
         with self._step(name, total=UNITS) as this:
             self.advance, self.log = this.advance, this.log_metric
             yield
-
-    def advance(self) -> None:
-        raise AssertionError  # replaced by the step's own, as users call it
 
     def metric(self, value: float) -> None:
         self.log("loss", value)

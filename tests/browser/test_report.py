@@ -15,11 +15,11 @@ from robot_sf_otel.manifest.schema import (
     PerformanceRecommendation,
     TelemetrySnapshot,
 )
-from tests.browser.chromium import Page, browser, chromium
 from tests.data import sample_runs
 from tests.data.hostile_run import hostile_run
 from tests.data.sample_runs import SECOND, Story
 from tests.unit.cli.answer import Answer
+from tools.chromium import Page, browser, chromium
 
 if TYPE_CHECKING:
     from pathlib import Path

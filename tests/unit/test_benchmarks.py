@@ -231,6 +231,17 @@ def test_status_is_measured_in_each_state_of_a_run(tmp_path: Path) -> None:
     assert all(row.figure is not None and row.figure.value > 1 for row in rows[1::2])
 
 
+def test_the_report_is_measured_as_it_is_made_kept_and_opened(tmp_path: Path) -> None:
+    (rows,) = measured("report", tmp_path).values()
+
+    assert [row.name for row in rows] == [
+        *("export --format html", "memory at its peak", "size", "open in Chromium"),
+    ]
+    assert [row.limit_figure for row in rows[1:3]] == [limits.REPORT_MEMORY_MB, limits.REPORT_MB]
+    opened = rows[3]
+    assert (opened.wall is None) == (opened.note is not None)
+
+
 def test_overhead_is_measured_in_processes_with_telemetry_and_without(tmp_path: Path) -> None:
     groups = measured("overhead", tmp_path)
 

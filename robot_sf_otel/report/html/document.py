@@ -54,7 +54,12 @@ def render(template: str, data: Mapping[str, object] | None, **context: object) 
 @functools.cache
 def asset(name: str) -> str:
     """Return the text of a file that is shipped with this package."""
-    return resources.files(__package__).joinpath("assets", name).read_text(encoding="utf-8").strip()
+    return (
+        resources.files("robot_sf_otel.report.html")
+        .joinpath("assets", name)
+        .read_text(encoding="utf-8")
+        .strip()
+    )
 
 
 def _raw(text: str) -> Any:  # noqa: ANN401 - markupsafe has no part in the signatures here

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from robot_sf_otel.manifest.facts import exact_phrase
 from robot_sf_otel.manifest.formats import UNKNOWN, one_line
@@ -11,8 +11,8 @@ from robot_sf_otel.manifest.formats import UNKNOWN, one_line
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-TEXT_LIMIT = 300
-MOST_ROWS = 300
+TEXT_LIMIT: Final = 300
+MOST_ROWS: Final = 300
 
 
 class Cell(NamedTuple):
@@ -75,11 +75,11 @@ def _flat(
 ) -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = []
     for name, item in found.items():
-        if isinstance(item, dict) and item and depth < 4:  # noqa: PLR2004 - deeper ones are JSON
-            inner: dict[str, object] = {str(key): item[key] for key in item}
+        inner = cast("dict[str, object]", item) if isinstance(item, dict) else {}
+        if inner and depth < 4:  # noqa: PLR2004 - deeper ones are JSON
             rows += _flat(inner, f"{prefix}{name}.", depth + 1)
         else:
-            rows.append((f"{prefix}{name}", item))
+            rows.append((f"{prefix}{name}", cast("object", item)))
     return rows
 
 

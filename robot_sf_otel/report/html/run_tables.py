@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from robot_sf_otel.analysis.comparison import compare
 from robot_sf_otel.analysis.durations import beside_history
@@ -130,7 +130,7 @@ def difference(source: Source) -> Table | None:
     good, record = source.last_good, source.run.record
     if good is None:
         return None
-    rows: list[list[str | Cell]] = [
+    rows = [
         [said(row.name), _old(row.values[0], row.recorded[0]), _old(row.values[1], row.recorded[1])]
         for row in compare([good, record]).parameters
         if row.differs
@@ -154,7 +154,8 @@ def _surroundings(record: PipelineRunRecord) -> dict[str, Any]:
         if name in _SURROUNDINGS or name in {"commit", "host hostname"}:
             continue
         if isinstance(fact, dict):
-            facts |= {f"{name} {key}": item for key, item in fact.items()}
+            inner = cast("dict[str, Any]", fact)
+            facts |= {f"{name} {key}": item for key, item in inner.items()}
         else:
             facts[name] = fact
     return facts

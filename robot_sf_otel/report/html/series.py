@@ -22,6 +22,8 @@ _GAP_INTERVALS: Final = 10.0
 _LEAST_GAP: Final = 5.0
 """Seconds that samples have to be apart for a gap, at least."""
 _MEASURED: Final = 2_000
+_FULL: Final = 4_096
+"""Samples of one bucket beyond which its mean is no longer exact."""
 
 
 class Values(NamedTuple):
@@ -91,6 +93,8 @@ class Thinner:
         if bucket != self._bucket:
             self._close()
             self._bucket = bucket
+        elif len(self._times) >= _FULL:
+            self._compact()
         self._times.append(time)
         kept = self._values
         for name, value in values.items():
@@ -99,6 +103,14 @@ class Thinner:
             else:
                 kept[name] = [value]
         self.count += 1
+
+    def _compact(self) -> None:
+        """Keep only the extremes of a bucket that holds too much: samples far behind the end."""
+        self._times = [self._times[0], self._times[-1]]
+        for name, values in self._values.items():
+            low, high = min(values), max(values)
+            ordered = values.index(low) <= values.index(high)
+            self._values[name] = [low, high] if ordered else [high, low]
 
     def _close(self) -> None:
         """Keep what the bucket that is over comes to."""

@@ -87,7 +87,7 @@ class Page(HTMLParser):
 
     @property
     def data(self) -> Any:  # noqa: ANN401 - any JSON
-        return json.loads(next(text for tag, text in self.raw if text.startswith("{")))
+        return json.loads(next(text for _, text in self.raw if text.startswith("{")))
 
 
 @pytest.fixture
@@ -116,9 +116,8 @@ def test_every_page_is_well_formed_small_and_loads_nothing(story: Any, shown: An
     for name in ("src", "srcset", "action", "formaction", "background", "poster", "style"):
         assert [tag for tag, attributes in page.elements if name in attributes] == []
     assert [link["href"] for link in page.of("link")] == ["data:,"]
-    assert not re.search(
-        r"@import|url\(", "".join(text for tag, text in page.raw if tag == "style")
-    )
+    styles = "".join(text for kind, text in page.raw if kind == "style")
+    assert not re.search(r"@import|url\(", styles)
     anchors = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
     links = [str(link["href"]) for link in page.of("a")]
     assert all(link[1:] in anchors for link in links if link.startswith("#"))

@@ -97,6 +97,15 @@ def test_a_clock_that_jumps_back_does_not_turn_the_axis_round() -> None:
     assert thinner.axis() == sorted(thinner.axis())
 
 
+def test_samples_without_end_in_one_moment_keep_their_extremes() -> None:
+    thinner = Thinner(1.0, 1)
+    for index in range(20_000):
+        thinner.add(2.0 + index, {"a": float(index % 7_001)})
+
+    column = thinner.column("a")
+    assert (column.low, column.high) == ([0.0], [7_000.0])
+
+
 def test_nothing_is_nothing() -> None:
     thinner = Thinner(0.0)
 

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -153,9 +153,12 @@ class Page:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
-    def screenshot(self, *, whole: bool = True) -> bytes:
-        """Return a picture of the page as PNG."""
-        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+    def screenshot(self, *, whole: bool = True, form: str = "png") -> bytes:
+        """Return a picture of the page, or of what the window shows of it."""
+        quality = {} if form == "png" else {"quality": 82}
+        shot = self.call(
+            "Page.captureScreenshot", format=form, captureBeyondViewport=whole, **quality
+        )
         return base64.b64decode(shot["data"])
 
     def pdf(self) -> bytes:
@@ -190,7 +193,7 @@ class Page:
 
 
 @contextmanager
-def chromium(profile: Path) -> Iterator[Page]:
+def chromium(profile: Path) -> Generator[Page]:
     """Start a browser with an empty profile; it is ended, with all its processes, at the end.
 
     Raises:
@@ -204,7 +207,7 @@ def chromium(profile: Path) -> Iterator[Page]:
     # The protocol's pipe has these two numbers.
     start = f'exec "$0" "$@" 3<&{to_read} 4>&{back_write}'
     process = subprocess.Popen(
-        ["bash", "-c", start, program, *_OPTIONS, f"--user-data-dir={profile}"],
+        ["bash", "-c", start, program, *_OPTIONS, f"--user-data-dir={profile}"],  # noqa: S607 - a shell moves the pipes
         pass_fds=(to_read, back_write),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
