@@ -5,29 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final, Literal, TextIO
+from typing import Final, TextIO
 
 from robot_sf_otel import config
 from robot_sf_otel import environment_variables as env
-from robot_sf_otel.cli import checks_disk
-from robot_sf_otel.manifest.formats import mebibytes, number
-from robot_sf_otel.system_metrics import nvml
-
-State = Literal["ok", "info", "warning", "problem"]
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What one check found; `problem` is something essential."""
-
-    name: str
-    state: State
-    detail: str
-    remedy: str | None = None
-
+from robot_sf_otel.cli import checks_disk, checks_machine
+from robot_sf_otel.cli.check import Check
+from robot_sf_otel.manifest.formats import number
 
 _LEAST_PYTHON: Final = (3, 11)
 _LEAST_OTEL: Final = (1, 43)
@@ -43,7 +29,8 @@ _PACKAGES: Final = (
 )
 _REINSTALL: Final = "pip install --force-reinstall robot-sf-otel"
 _CONNECT_SECONDS: Final = 1.0
-_NVIDIA_KERNEL_DRIVER: Final = Path("/proc/driver/nvidia/version")
+_LOOK_UP_SECONDS: Final = 3.0
+"""To look a name up and to connect."""
 
 
 def run_checks(roots: Sequence[Path], environ: Mapping[str, str], stderr: TextIO) -> list[Check]:
@@ -60,9 +47,9 @@ def run_checks(roots: Sequence[Path], environ: Mapping[str, str], stderr: TextIO
         ("working directory", _working_directory),
         ("settings", lambda: _settings(environ)),
         *((f"artifact root {root}", lambda root=root: _disk(root)) for root in roots),
-        ("CPU and memory", _limits),
-        ("sensors", _sensors),
-        ("GPU", lambda: _gpu(environ)),
+        ("CPU and memory", checks_machine.limits),
+        ("sensors", checks_machine.sensors),
+        ("GPU", lambda: checks_machine.gpu(environ)),
         ("OTLP", lambda: _otlp(environ)),
         ("TensorBoard", _tensorboard),
         ("terminal", lambda: _terminal(stderr, environ)),
@@ -152,84 +139,6 @@ def _disk(root: Path) -> Iterator[Check]:
         yield Check(name, state, detail, remedy)
 
 
-def _limits() -> Iterator[Check]:
-    from robot_sf_otel.system_metrics.cgroup import CgroupSensor
-    from robot_sf_otel.system_metrics.host import usable_cpus
-
-    limits = CgroupSensor().read()
-    cpus = usable_cpus()
-    detail = f"{number(cpus)} of {os.cpu_count() or '--'} usable"
-    if limits.cpu_limit is not None:
-        detail += f", container limit {number(limits.cpu_limit)}"
-    yield Check("CPUs", "ok", detail)
-    if limits.memory_limit_bytes is not None:
-        limit = mebibytes(limits.memory_limit_bytes / 2**20)
-        yield Check("memory limit", "ok", f"{limit} by cgroup")
-    else:
-        reason = f" ({'; '.join(limits.notes)})" if limits.notes else ""
-        yield Check("memory limit", "info", f"none by cgroup{reason}: the host's memory counts")
-
-
-def _sensors() -> Iterator[Check]:
-    try:
-        import psutil
-    except ImportError as error:
-        yield _without_psutil(error)
-    else:
-        yield Check("psutil", "ok", psutil.__version__)
-    if sys.platform == "linux" and not Path("/proc/pressure/cpu").exists():
-        detail = "the kernel does not offer it: pressure of CPU, disk and memory is unavailable"
-        remedy = "on a machine of your own: boot it with psi=1"
-        yield Check("pressure (PSI)", "info", detail, remedy)
-
-
-def _without_psutil(error: ImportError) -> Check:
-    absent = isinstance(error, ModuleNotFoundError)
-    what = "not installed" if absent else f"cannot be imported ({error})"
-    if sys.platform == "linux":
-        detail = f"{what}: nothing is lost here, all readings come from /proc"
-        return Check("psutil", "info", detail, "pip install psutil")
-    detail = f"{what}: only CPU time and peak memory of the own process are read"
-    return Check("psutil", "warning", detail, "pip install psutil")
-
-
-def _gpu(environ: Mapping[str, str]) -> Iterator[Check]:
-    try:
-        pynvml: Any = nvml.load()
-    except OSError:
-        yield _without_driver(kernel_part=_NVIDIA_KERNEL_DRIVER.exists())
-        return
-    except ImportError:
-        remedy = "for NVIDIA GPUs: pip install 'robot-sf-otel[gpu]'"
-        detail = "there is a driver, but nvidia-ml-py is not installed"
-        yield Check("GPU (NVML)", "warning", detail, remedy)
-        return
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        detail = f"unavailable: {error}; everything else is recorded"
-        remedy = "if this machine has an NVIDIA GPU: see what `nvidia-smi` says"
-        yield Check("GPU (NVML)", "info", detail, remedy)
-        return
-    try:
-        count = int(pynvml.nvmlDeviceGetCount())
-    finally:
-        pynvml.nvmlShutdown()
-    visible = environ.get("CUDA_VISIBLE_DEVICES")
-    limited = f", CUDA_VISIBLE_DEVICES={visible}" if visible is not None else ""
-    yield Check("GPU (NVML)", "ok", f"{count} devices{limited}")
-
-
-def _without_driver(*, kernel_part: bool) -> Check:
-    if kernel_part:
-        detail = "the driver is loaded, but its library libnvidia-ml.so.1 is not found"
-        remedy = "in a container: NVIDIA_DRIVER_CAPABILITIES=compute,utility"
-        return Check("GPU (NVML)", "warning", detail, remedy)
-    detail = "no NVIDIA driver: readings of GPUs are unavailable, everything else is recorded"
-    remedy = "if this machine has an NVIDIA GPU: install its driver; in a container: --gpus all"
-    return Check("GPU (NVML)", "info", detail, remedy)
-
-
 def _otlp(environ: Mapping[str, str]) -> Iterator[Check]:
     version = _version("opentelemetry-exporter-otlp")
     names = (
@@ -264,7 +173,6 @@ def _tensorboard() -> Iterator[Check]:
 
 
 def _reach(endpoint: str) -> Check:
-    import socket
     from urllib.parse import urlsplit
 
     # Credentials in an address are nobody's business.
@@ -273,14 +181,38 @@ def _reach(endpoint: str) -> Check:
         host, port = parts.hostname or "localhost", parts.port or 4317
     except ValueError as error:
         return Check("OTLP", "warning", f"the endpoint is no address: {error}", "correct it")
-    try:
-        socket.create_connection((host, port), _CONNECT_SECONDS).close()
-    except OSError as error:
+    error = _attempt(host, port)
+    if error is not None:
         why = f"nobody answers at {host}:{port}: {error}"
         detail = f"{why}; runs are recorded on disk all the same"
         remedy = "start the Collector, correct the endpoint, or unset it where there is no network"
         return Check("OTLP", "warning", detail, remedy)
     return Check("OTLP", "ok", f"{host}:{port} answers")
+
+
+def _attempt(host: str, port: int) -> str | None:
+    """Return why nobody can be reached, None where somebody can.
+
+    In a thread that is left behind: looking a name up has no time limit, and takes half a minute
+    where the network is gone but not the name server's address.
+    """
+    import socket
+    import threading
+
+    outcome: list[str | None] = []
+
+    def connect() -> None:
+        try:
+            socket.create_connection((host, port), _CONNECT_SECONDS).close()
+        except (OSError, ValueError) as error:
+            outcome.append(str(error))
+        else:
+            outcome.append(None)
+
+    thread = threading.Thread(target=connect, name="doctor", daemon=True)
+    thread.start()
+    thread.join(_LOOK_UP_SECONDS)
+    return outcome[0] if outcome else "its name was not resolved in time"
 
 
 def _terminal(stderr: TextIO, environ: Mapping[str, str]) -> Iterator[Check]:

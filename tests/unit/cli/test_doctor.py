@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from robot_sf_otel.cli import checks, checks_disk
+from robot_sf_otel.cli import checks, checks_disk, checks_machine
 from robot_sf_otel.cli.main import run_command
 from robot_sf_otel.store import identity
 from robot_sf_otel.system_metrics import nvml
@@ -19,7 +20,7 @@ from robot_sf_otel.system_metrics import nvml
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from robot_sf_otel.cli.checks import Check
+    from robot_sf_otel.cli.check import Check
 
 
 def found(environ: Mapping[str, str] | None = None, root: str = "output") -> dict[str, Check]:
@@ -175,6 +176,24 @@ def test_a_collector_that_is_down_is_a_warning(monkeypatch: pytest.MonkeyPatch) 
     assert "secret" not in check.detail
 
 
+def test_a_name_that_is_not_resolved_in_time_holds_nothing_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answered = threading.Event()
+
+    def hang(*_: object) -> NoReturn:
+        answered.wait(60)
+        raise OSError("too late")
+
+    monkeypatch.setattr("socket.create_connection", hang)
+    monkeypatch.setattr(checks, "_LOOK_UP_SECONDS", 0.01)
+    check = found({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317"})["OTLP"]
+    answered.set()
+
+    assert check.state == "warning"
+    assert "not resolved in time" in check.detail
+
+
 def test_an_endpoint_that_is_no_address_is_a_warning() -> None:
     check = found({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x:notaport"})["OTLP"]
 
@@ -241,7 +260,7 @@ def test_a_driver_whose_library_a_container_lacks_is_no_missing_driver(
         raise OSError("libnvidia-ml.so.1: cannot open shared object file")
 
     monkeypatch.setattr(nvml, "load", fail)
-    monkeypatch.setattr(checks, "_NVIDIA_KERNEL_DRIVER", tmp_path)
+    monkeypatch.setattr(checks_machine, "_NVIDIA_KERNEL_DRIVER", tmp_path)
     check = found()["GPU (NVML)"]
 
     assert check.state == "warning"
@@ -256,7 +275,7 @@ def test_without_psutil_it_says_what_is_read_all_the_same(
     platform: str, state: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.platform", platform)
-    check = checks._without_psutil(ModuleNotFoundError("No module named 'psutil'"))
+    check = checks_machine._without_psutil(ModuleNotFoundError("No module named 'psutil'"))
 
     assert check.state == state
     assert words in check.detail
@@ -264,7 +283,7 @@ def test_without_psutil_it_says_what_is_read_all_the_same(
 
 
 def test_a_psutil_that_does_not_load_is_named_with_its_error() -> None:
-    check = checks._without_psutil(ImportError("undefined symbol: x"))
+    check = checks_machine._without_psutil(ImportError("undefined symbol: x"))
 
     assert "undefined symbol: x" in check.detail
 
