@@ -181,9 +181,9 @@ def _reach(endpoint: str) -> Check:
         host, port = parts.hostname or "localhost", parts.port or 4317
     except ValueError as error:
         return Check("OTLP", "warning", f"the endpoint is no address: {error}", "correct it")
-    error = _attempt(host, port)
-    if error is not None:
-        why = f"nobody answers at {host}:{port}: {error}"
+    unanswered = _attempt(host, port)
+    if unanswered is not None:
+        why = f"nobody answers at {host}:{port}: {unanswered}"
         detail = f"{why}; runs are recorded on disk all the same"
         remedy = "start the Collector, correct the endpoint, or unset it where there is no network"
         return Check("OTLP", "warning", detail, remedy)
