@@ -56,7 +56,7 @@ wheel: ## build, install in a clean environment, run from another folder
 bench: ## what the specification promises, measured beside the alternatives
 	$(BIN)/python -m benchmarks
 
-bench-page: ## measures beside the other trackers too, in an environment of its own, and writes the pages; half an hour
+bench-page: ## measures beside the other trackers too, in an environment of its own, and writes the pages; a quarter of an hour
 	$(PYTHON) -m venv build/bench
 	build/bench/bin/pip install -q --disable-pip-version-check -c constraints.txt -e '.[demo]' -r benchmarks/requirements.txt
 	build/bench/bin/python -m benchmarks --format json > build/measured.json
