@@ -22,6 +22,7 @@ version = release = robot_sf_otel.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "index"
 nitpicky = True
+default_role = "code"  # backticks in docstrings are code, as in the pages
 
 myst_heading_anchors = 6  # so that `page.md#heading` means what it means in the repository
 autodoc_member_order = "bysource"
