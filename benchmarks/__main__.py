@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -21,11 +22,13 @@ from benchmarks import (
     overhead,
     progress_cost,
     record_size,
+    report_cost,
     rules_cost,
     run_cost,
     sample_cost,
     status_cost,
     step_cost,
+    trackers,
 )
 from benchmarks.interpreters import undisturbed
 from benchmarks.results import QUICK, Counts, Row
@@ -57,7 +60,9 @@ MEASURES: Final[Mapping[str, Callable[[Task, Path], list[Row]]]] = {
     "memory": lambda task, here: record_size.measure_memory(task.counts, here),
     "list": lambda task, here: history_cost.measure(task.counts, here),
     "status": lambda task, here: status_cost.measure(task.counts, here),
+    "report": lambda task, here: report_cost.measure(task.counts, here),
     "overhead": lambda task, here: overhead.measure(task.counts, here),
+    "trackers": lambda task, here: trackers.measure(task.counts, here),
     "demo": lambda _task, here: demo_cost.measure(here),
 }
 """What can be measured, in the order of the table."""
@@ -119,6 +124,7 @@ def report(counts: Counts, artifact_root: Path, only: Sequence[str] = ()) -> Rep
     """Measure everything, one after the other; one failure does not hide the rest."""
     places = machine.places(artifact_root)
     header = machine.facts(places, counts.syncs)
+    date = time.strftime("%Y-%m-%d", time.gmtime())
     rows: list[Row] = []
     failed: dict[str, str] = {}
     for task in tasks(counts, places, only):
@@ -127,7 +133,7 @@ def report(counts: Counts, artifact_root: Path, only: Sequence[str] = ()) -> Rep
             rows += run_apart(task)
         except RuntimeError as error:
             failed[f"{task.name}, {task.label}"] = str(error)
-    return Report(header, rows, failed)
+    return Report(header, rows, failed, date, os.getloadavg()[2])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -34,6 +34,12 @@ STATUS: Final = 0.5
 """`robot-sf-otel status` of a run with 86,400 samples, the whole process."""
 STATUS_MB: Final = 150.0
 """Megabytes of memory that it takes at its peak."""
+REPORT_MB: Final = 2.0
+"""Megabytes of the HTML report of a run with 86,400 samples."""
+REPORT_MEMORY_MB: Final = 150.0
+"""Megabytes of memory that making it takes at its peak."""
+REPORT_OPEN: Final = 1.0
+"""Time until a browser that runs already has loaded it and drawn its charts."""
 
 NOT_LOADED: Final = (
     "opentelemetry.sdk",

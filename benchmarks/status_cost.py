@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 STATES: Final = ("finished", "live", "live, manifest.json behind", "killed, manifest.json missing")
 _BEHIND: Final = 60.0
 """Seconds by which manifest.json is behind."""
-_PROGRAM: Final = """
+PROGRAM: Final = """
 import contextlib, resource, sys
 from robot_sf_otel.cli.main import run_command
 with open("/dev/null", "w") as nowhere, contextlib.redirect_stdout(nowhere):
@@ -41,6 +41,7 @@ except OSError:
 print(kib * 1024)
 sys.exit(code)
 """
+"""Runs a command in an interpreter and prints its memory at the peak."""
 
 
 def measure(counts: Counts, directory: Path) -> list[Row]:
@@ -50,13 +51,13 @@ def measure(counts: Counts, directory: Path) -> list[Row]:
         counts: How many samples, and how often to measure.
         directory: An empty folder for the runs.
     """
-    samples = b"".join(_samples(counts.day_samples))
+    samples = b"".join(day_samples(counts.day_samples))
     programs: dict[str, list[str]] = {}
     for number, state in enumerate(STATES):
         run_dir = directory / "output" / "run-tracker" / f"run-{number}"
         run_dir.mkdir(parents=True)
-        _write(run_dir, state, samples)
-        programs[state] = ["-c", _PROGRAM, "status", str(run_dir)]
+        write_run(run_dir, state, samples)
+        programs[state] = ["-c", PROGRAM, "status", str(run_dir)]
     peaks: dict[str, list[int]] = {state: [] for state in STATES}
     env = environment(directory / "bytecode")
     times = start_in_turn(
@@ -86,7 +87,8 @@ def measure(counts: Counts, directory: Path) -> list[Row]:
     return rows
 
 
-def _samples(count: int) -> list[bytes]:
+def day_samples(count: int) -> list[bytes]:
+    """Return the lines of that many samples, one a second."""
     draw = random.Random(0)  # noqa: S311 - readings of a benchmark, no secret
     return [
         encode_snapshot(
@@ -116,7 +118,8 @@ def _samples(count: int) -> list[bytes]:
     ]
 
 
-def _write(run_dir: Path, state: str, samples: bytes) -> None:
+def write_run(run_dir: Path, state: str, samples: bytes) -> None:
+    """Write a run directory in one of `STATES`."""
     paths = RunPaths(run_dir)
     status: RunStatus | None = "completed" if state == "finished" else None
     # The owner of the live ones is this process.

@@ -23,6 +23,7 @@ from robot_sf_otel.analysis.rules import BUILT_IN
 from robot_sf_otel.cli.main import app
 from robot_sf_otel.manifest import events, fields, schema
 from robot_sf_otel.semconv.instruments import INSTRUMENTS, WRITTEN, Instrument
+from tools import figures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +55,7 @@ def pages() -> dict[str, str]:
         "docs/reference/telemetry.md": telemetry(),
         "docs/reference/command-line.md": command_line(),
         "docs/reference/recommendations.md": recommendations(),
+        **figures.pages(),
         **{f"docs/schema/{name}.json": json_schema(kind) for name, kind in SCHEMAS.items()},
     }
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from robot_sf_otel.cli.common import TableFormat, complain, load, new_page, show, write_json
+from robot_sf_otel.cli.common import complain, load, new_page, show, write_bytes, write_json
 
 if TYPE_CHECKING:
     from robot_sf_otel.analysis.comparison import Comparison, Limit, Verdict
+
+
+class CompareFormat(StrEnum):
+    """For people on a terminal, for scripts, or a page with timelines and curves."""
+
+    TABLE = "table"
+    JSON = "json"
+    HTML = "html"
 
 
 def compare(
@@ -31,8 +40,8 @@ def compare(
         bool, typer.Option("--all", help="Show parameters that are equal, too.")
     ] = False,
     form: Annotated[
-        TableFormat, typer.Option("--format", help="For people, or for scripts.")
-    ] = TableFormat.TABLE,
+        CompareFormat, typer.Option("--format", help="For people, for scripts, or as a page.")
+    ] = CompareFormat.TABLE,
 ) -> None:
     """Compare step durations, usage and parameters of runs."""
     from robot_sf_otel.analysis.comparison import compare as put_side_by_side
@@ -48,8 +57,16 @@ def compare(
         complain(problem)
     comparison = put_side_by_side([run.record for run in found])
     verdicts = [verdict for limit in limits for verdict in judge(comparison, limit)]
-    if form is TableFormat.JSON:
+    if form is CompareFormat.JSON:
         write_json(_as_json(comparison, verdicts, everything=everything))
+    elif form is CompareFormat.HTML:
+        from robot_sf_otel.report.html.compare_page import render_comparison
+
+        names = " ".join(run.run_dir.name for run in found)
+        command = f"robot-sf-otel compare {names} --format html"
+        write_bytes(
+            render_comparison(found, comparison, verdicts, everything=everything, command=command)
+        )
     else:
         from robot_sf_otel.report.comparison import add_comparison
 

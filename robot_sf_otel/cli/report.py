@@ -18,6 +18,7 @@ from robot_sf_otel.cli.common import (
     artifact_roots,
     beside_earlier,
     complain,
+    earlier_than,
     fail,
     load,
     new_page,
@@ -47,6 +48,7 @@ class SummaryFormat(StrEnum):
     TEXT = "text"
     JSON = "json"
     MARKDOWN = "markdown"
+    HTML = "html"
 
 
 class ExportFormat(StrEnum):
@@ -55,9 +57,15 @@ class ExportFormat(StrEnum):
     JSON = "json"
     MARKDOWN = "markdown"
     OTLP = "otlp"
+    HTML = "html"
 
 
-_SUFFIXES: Final = {".json": ExportFormat.JSON, ".md": ExportFormat.MARKDOWN}
+_SUFFIXES: Final = {
+    ".json": ExportFormat.JSON,
+    ".md": ExportFormat.MARKDOWN,
+    ".html": ExportFormat.HTML,
+    ".htm": ExportFormat.HTML,
+}
 _TIME_HELP: Final = "RFC 3339, a date (local), or a span ago such as 24h or 7d."
 
 
@@ -185,6 +193,9 @@ def summary(
     elif form is SummaryFormat.MARKDOWN:
         _say_problems(found)
         write_bytes(_markdown(found, Path.cwd()))
+    elif form is SummaryFormat.HTML:
+        _say_problems(found)
+        write_bytes(html_report(found, Path.cwd()))
     else:
         from robot_sf_otel.report.summary import add_summary
 
@@ -207,7 +218,7 @@ def export(
     run: RunArgument = LATEST,
     form: Annotated[
         ExportFormat | None,
-        typer.Option("--format", help="By default what the name ends with: .json or .md."),
+        typer.Option("--format", help="By default what the name ends with: .json, .md or .html."),
     ] = None,
     private: Annotated[
         bool | None,
@@ -222,7 +233,7 @@ def export(
     chosen = form or _SUFFIXES.get(output.suffix.lower())
     if chosen is None:
         raise typer.BadParameter(
-            f"{output.name!r} ends neither with .json nor with .md: say which one you want",
+            f"{output.name!r} ends neither with .json nor .md nor .html: say which one you want",
             param_hint="'--format'",
         )
     found = load(context, run)
@@ -234,6 +245,8 @@ def export(
         from robot_sf_otel.manifest.codec import encode_document
 
         data = encode_document(found.record)
+    elif chosen is ExportFormat.HTML:
+        data = html_report(found, output.absolute().parent)
     else:
         data = _markdown(found, output.absolute().parent)
     try:
@@ -272,6 +285,24 @@ def _markdown(found: LoadedRun, lies_in: Path) -> bytes:
         found.record, run_dir=str(found.run_dir.absolute()), lies_in=str(lies_in.absolute())
     )
     return text.encode("utf-8", "replace")
+
+
+def html_report(found: LoadedRun, lies_in: Path) -> bytes:
+    """Return the report of a run as a page.
+
+    Args:
+        found: The run.
+        lies_in: Where the page will lie, so that its links work from there.
+    """
+    from robot_sf_otel.report.html.run_page import render_run
+    from robot_sf_otel.report.html.source import read_source
+
+    name = found.run_dir.name
+    return render_run(
+        read_source(found, earlier_than(found)),
+        lies_in=str(lies_in.absolute()),
+        command=f"robot-sf-otel summary {name} --format html",
+    )
 
 
 def _say_problems(found: LoadedRun) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from robot_sf_otel.manifest import usage
+from robot_sf_otel.manifest.bars import bars
 from robot_sf_otel.manifest.facts import (
     environment_facts,
     eta_sentence,
@@ -58,6 +59,8 @@ MAX_ROWS: Final = 300
 """Rows of one table; a longer one shows its two ends and says how many are left out."""
 _MAX_ERRORS: Final = 50
 _MAX_LINKS: Final = 3
+_MOST_OPEN: Final = 12
+"""Rows of a table beyond which it is folded, apart from the steps."""
 _ICONS: Final[Mapping[str, str]] = {
     "pending": "⏳",
     "running": "▶️",
@@ -93,6 +96,7 @@ def render_markdown(
     lines = [
         *_verdict(record),
         *_steps(record, links),
+        *_timeline(record),
         *_errors(record.steps),
         *_findings("Recommendations", record.recommendations),
         *_findings("Anomalies", record.anomalies),
@@ -174,6 +178,19 @@ def _steps(record: PipelineRunRecord, links: Links) -> list[str]:
         "Artifacts",
     ]
     return ["## Steps", "", *table(head, rows)]
+
+
+def _timeline(record: PipelineRunRecord) -> list[str]:
+    lines = bars(record)
+    return ["## Timeline", "", *fence("\n".join(lines)), ""] if lines else []
+
+
+def _folded(heading: str, head: Sequence[str], rows: list[list[str]]) -> list[str]:
+    """Return a section with a table, which is folded where it is long."""
+    body = table(head, _cut(rows))
+    if len(rows) > _MOST_OPEN:
+        body = details(f"{len(rows):,} rows", body)
+    return [f"## {heading}", "", *body]
 
 
 def _ends(rows: Sequence[T]) -> tuple[Sequence[T], int, Sequence[T]]:
@@ -302,7 +319,7 @@ def _telemetry(record: PipelineRunRecord) -> list[str]:
         return ["## Telemetry", "", "unavailable", ""] if record.status != "pending" else []
     head = ["Reading", "Mean:", "95th percentile:", "Maximum:", "Samples:"]
     missing = unavailable(record.telemetry)
-    return ["## Telemetry", "", *table(head, rows), *([missing, ""] if missing else [])]
+    return [*_folded("Telemetry", head, rows), *([missing, ""] if missing else [])]
 
 
 def _artifacts(record: PipelineRunRecord, links: Links) -> list[str]:
@@ -318,7 +335,7 @@ def _artifacts(record: PipelineRunRecord, links: Links) -> list[str]:
         for artifact in record.artifacts
     ]
     head = ["Artifact", "Kind", "Size:", "Step"]
-    return ["## Artifacts", "", *table(head, _cut(rows))]
+    return _folded("Artifacts", head, rows)
 
 
 def _metrics(record: PipelineRunRecord) -> list[str]:
@@ -328,14 +345,14 @@ def _metrics(record: PipelineRunRecord) -> list[str]:
         for name, value in step.metrics.items()
     ]
     head = ["Step", "Metric", "Last value:"]
-    return ["## Metrics", "", *table(head, _cut(rows))] if rows else []
+    return _folded("Metrics", head, rows) if rows else []
 
 
 def _values(heading: str, values: dict[str, Any]) -> list[str]:
     if not values:
         return []
     rows = [[escape(name), value_text(value)] for name, value in values.items()]
-    return [f"## {heading}", "", *table(["Name", "Value"], _cut(rows))]
+    return _folded(heading, ["Name", "Value"], rows)
 
 
 def _environment(record: PipelineRunRecord) -> list[str]:

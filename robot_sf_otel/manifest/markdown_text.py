@@ -105,15 +105,24 @@ class Links:
             path: Relative to the run directory, or absolute.
         """
         text = escape(label) or UNKNOWN
+        target = self.target(path)
+        return text if target is None else f"[{text}]({target})"
+
+    def target(self, path: str) -> str | None:
+        """Return the address of a relative link, percent-encoded; None where there can be none.
+
+        Args:
+            path: Relative to the run directory, or absolute.
+        """
         here = self.lies_in or self.run_dir
         target = path
         if not path or "\0" in path or (_SCHEME.match(path) and not posixpath.isabs(path)):
-            return text
+            return None
         if posixpath.isabs(path) or self.lies_in is not None:
             if here is None or self.run_dir is None or not posixpath.isabs(here):
-                return text
+                return None
             target = posixpath.relpath(posixpath.join(self.run_dir, path), here)
-        return f"[{text}]({quote(target, safe='/', errors='replace')})"
+        return quote(target, safe="/", errors="replace")
 
 
 def value_text(value: object, limit: int | None = CELL_LIMIT) -> str:

@@ -40,8 +40,7 @@ def series_of(
         `field`, `unit`, and `points`: pairs of Unix seconds and value, None where unknown. No
         points where no field of a sample shows the metric.
     """
-    metric = str(finding.evidence.get("metric"))
-    field = _SERIES.get(metric, metric)
+    field = field_of(finding)
     window = window_of(finding)
     if field not in TELEMETRY or window is None:
         return {"field": field, "unit": "", "points": []}
@@ -55,6 +54,12 @@ def series_of(
         if now >= low:
             points.append((now, _value(sample, field, finding.step_id)))
     return {"field": field, "unit": TELEMETRY[field].unit, "points": points}
+
+
+def field_of(finding: PerformanceRecommendation | Anomaly) -> str:
+    """Return the telemetry field that shows a finding's metric."""
+    metric = str(finding.evidence.get("metric"))
+    return _SERIES.get(metric, metric)
 
 
 def _value(sample: TelemetrySnapshot, field: str, step_id: str | None) -> float | None:

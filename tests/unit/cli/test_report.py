@@ -279,7 +279,7 @@ def test_export_to_nowhere_is_one_line(root: Path, capsys: pytest.CaptureFixture
         (["status", "a", "b"], ["unexpected"]),
         (["export"], ["--output"]),
         (["export", "--output", "r.txt"], ["--format", ".json"]),
-        (["export", "--output", "r.md", "--format", "html"], ["--format", "html"]),
+        (["export", "--output", "r.md", "--format", "pdf"], ["--format", "pdf"]),
         (["nonsense"], ["nonsense"]),
         (["--nonsense"], ["--nonsense"]),
     ],

@@ -1,0 +1,106 @@
+"""The steps of a run as bars on its time axis: attempts side by side, parallel ones below."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from robot_sf_otel.manifest.formats import duration, one_line
+from robot_sf_otel.manifest.outline import outline
+from robot_sf_otel.report.html.timeline import unix
+
+if TYPE_CHECKING:
+    from robot_sf_otel.manifest.schema import PipelineRunRecord, StepExecutionEntry
+    from robot_sf_otel.report.html.timeline import Timeline
+
+MOST_LANES: Final = 120
+_MOST_BARS: Final = 3_000
+_NAME: Final = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One execution of a step, from `a` to `b` seconds on the axis."""
+
+    a: float
+    b: float
+    status: str
+    text: str
+    """What people read of it: title, attempt, status, times."""
+
+
+@dataclass(slots=True)
+class Lane:
+    """A row of the timeline; `title` is empty where it goes on with the step above."""
+
+    title: str
+    depth: int
+    note: str = ""
+    status: str = ""
+    bars: list[Bar] = field(default_factory=list[Bar])
+
+
+def lanes_of(record: PipelineRunRecord, timeline: Timeline) -> tuple[list[Lane], int]:
+    """Return the rows of the timeline in reading order, and how many are left out.
+
+    All executions of a step share its row, unless they overlap.
+    """
+    groups: dict[tuple[int, str | None, str], list[StepExecutionEntry]] = {}
+    for depth, step in outline(record.steps):
+        groups.setdefault((depth, step.parent_step_id, step.step_id), []).append(step)
+    lanes: list[Lane] = []
+    bars = 0
+    for (depth, _, _), steps in groups.items():
+        rows = _rows(steps, depth, timeline)
+        bars += sum(len(row.bars) for row in rows)
+        if len(lanes) + len(rows) > MOST_LANES or bars > _MOST_BARS:
+            return lanes, len(groups) - sum(bool(lane.title) for lane in lanes)
+        lanes += rows
+    return lanes, 0
+
+
+def _rows(steps: list[StepExecutionEntry], depth: int, timeline: Timeline) -> list[Lane]:
+    first, last = steps[0], steps[-1]
+    titles = {step.display_name for step in steps}
+    named = first.display_name if len(titles) == 1 else first.step_id
+    title = one_line(named, _NAME) or one_line(first.step_id, _NAME) or "--"
+    ran = [bar for step in steps if (bar := _bar(step, timeline)) is not None]
+    lane = Lane(title, depth, note=_note(last, ran), status=last.status)
+    rows = [lane]
+    for bar in sorted(ran, key=lambda bar: (bar.a, bar.b)):
+        free = next((row for row in rows if not row.bars or row.bars[-1].b <= bar.a + 1e-6), None)
+        if free is None:
+            free = Lane("", depth)
+            rows.append(free)
+        free.bars.append(bar)
+    return rows
+
+
+def _bar(step: StepExecutionEntry, timeline: Timeline) -> Bar | None:
+    started = unix(step.started_at)
+    if started is None:
+        return None
+    a = timeline.at(started)
+    ended = unix(step.ended_at)
+    b = timeline.end if ended is None else timeline.at(ended)
+    attempt = f", attempt {step.attempt}" if step.attempt > 1 else ""
+    took = duration(step.duration_seconds if step.duration_seconds is not None else b - a)
+    title = one_line(step.display_name, _NAME)
+    return Bar(a, max(a, b), step.status, f"{title}{attempt}: {step.status}, {took}")
+
+
+def _note(step: StepExecutionEntry, ran: list[Bar]) -> str:
+    """Return what stands beside the last bar."""
+    if step.status == "skipped":
+        why = one_line(step.skip_reason or "", 80)
+        return f"skipped: {why}" if why else "skipped"
+    if not ran:
+        return "not reached"
+    took = duration(step.duration_seconds)
+    if step.status == "running":
+        took = f"running for {duration(ran[-1].b - ran[-1].a)}"
+    elif step.status != "completed":
+        took = f"{step.status} after {took}"
+    if len(ran) > 1:
+        took += f" · {len(ran)} executions"
+    return took
