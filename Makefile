@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup check format format-check lint types pyright mypy imports test torture docs wheel bench constraints reference clean
+.PHONY: help setup check format format-check lint types pyright mypy imports test torture docs site wheel bench bench-page constraints reference clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -46,11 +46,22 @@ torture: ## 1,000 kills, 64 runs of one name, a day of samples; minutes
 docs: ## the code blocks of README and docs
 	$(BIN)/python -m pytest -n 2 tests/docs
 
+site: ## the documentation as a site, under build/site: warnings, broken links and anchors are errors
+	$(BIN)/sphinx-build -q -W --keep-going -E -b html -d build/doctrees docs build/site
+	$(BIN)/python tools/check_site.py build/site
+
 wheel: ## build, install in a clean environment, run from another folder
 	tools/try-wheel $(BIN)/python
 
 bench: ## what the specification promises, measured beside the alternatives
 	$(BIN)/python -m benchmarks
+
+bench-page: ## measures beside the other trackers too, in an environment of its own, and writes the pages; a quarter of an hour
+	$(PYTHON) -m venv build/bench
+	build/bench/bin/pip install -q --disable-pip-version-check -c constraints.txt -e '.[demo]' -r benchmarks/requirements.txt
+	build/bench/bin/python -m benchmarks --format json > build/measured.json
+	cp build/measured.json benchmarks/measured.json
+	$(MAKE) --no-print-directory reference
 
 reference: ## the pages of docs/reference and docs/schema that follow from the code
 	$(BIN)/python tools/reference.py

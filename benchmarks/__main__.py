@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,7 @@ from benchmarks import (
     sample_cost,
     status_cost,
     step_cost,
+    trackers,
 )
 from benchmarks.interpreters import undisturbed
 from benchmarks.results import QUICK, Counts, Row
@@ -60,6 +62,7 @@ MEASURES: Final[Mapping[str, Callable[[Task, Path], list[Row]]]] = {
     "status": lambda task, here: status_cost.measure(task.counts, here),
     "report": lambda task, here: report_cost.measure(task.counts, here),
     "overhead": lambda task, here: overhead.measure(task.counts, here),
+    "trackers": lambda task, here: trackers.measure(task.counts, here),
     "demo": lambda _task, here: demo_cost.measure(here),
 }
 """What can be measured, in the order of the table."""
@@ -121,6 +124,7 @@ def report(counts: Counts, artifact_root: Path, only: Sequence[str] = ()) -> Rep
     """Measure everything, one after the other; one failure does not hide the rest."""
     places = machine.places(artifact_root)
     header = machine.facts(places, counts.syncs)
+    date = time.strftime("%Y-%m-%d", time.gmtime())
     rows: list[Row] = []
     failed: dict[str, str] = {}
     for task in tasks(counts, places, only):
@@ -129,7 +133,7 @@ def report(counts: Counts, artifact_root: Path, only: Sequence[str] = ()) -> Rep
             rows += run_apart(task)
         except RuntimeError as error:
             failed[f"{task.name}, {task.label}"] = str(error)
-    return Report(header, rows, failed)
+    return Report(header, rows, failed, date, os.getloadavg()[2])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

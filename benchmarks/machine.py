@@ -31,6 +31,7 @@ _PACKAGES = (
     "numpy",
     "tqdm",
     *NEEDS.values(),
+    "wandb",
 )
 
 

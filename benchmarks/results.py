@@ -108,6 +108,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
         syncs: Plain synced writes that say how fast a disk is.
         listed_runs: Runs of an artifact root that are listed.
         day_samples: Samples of a run that is looked at.
+        trainings: Small programs started under each tracker.
     """
 
     steps: int = 400
@@ -123,6 +124,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     syncs: int = 200
     listed_runs: int = 10_000
     day_samples: int = 86_400
+    trainings: int = 9
 
 
 QUICK = Counts(
@@ -137,6 +139,7 @@ QUICK = Counts(
     forks=5,
     training_seconds=0.8,
     syncs=100,
+    trainings=3,
 )
 """For a first look."""
 

@@ -16,11 +16,21 @@ _UNITS: Final = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 
 class Report(msgspec.Struct, frozen=True):
-    """Everything that one call of the command measured."""
+    """Everything that one call of the command measured.
+
+    Attributes:
+        machine: What it was measured on.
+        rows: The table.
+        failed: Why what could not be measured could not.
+        date: When it began, UTC.
+        load_after: The load average of the last 15 minutes at its end.
+    """
 
     machine: Machine
     rows: list[Row]
     failed: dict[str, str] = {}
+    date: str | None = None
+    load_after: float | None = None
 
 
 def as_json(report: Report) -> str:
@@ -34,7 +44,7 @@ def as_text(report: Report) -> str:
     widths = [
         max(len(line[index]) for line in [HEADINGS, *cells]) for index in range(len(HEADINGS))
     ]
-    lines = [*_header(report.machine), "", _aligned(HEADINGS, widths)]
+    lines = [*header(report), "", _aligned(HEADINGS, widths)]
     group = ""
     for row, line in zip(report.rows, cells, strict=True):
         if row.group != group:
@@ -46,7 +56,7 @@ def as_text(report: Report) -> str:
 
 def as_markdown(report: Report) -> str:
     """Return the report as one Markdown table below a list of facts."""
-    lines = [*(f"- {fact}" for fact in _header(report.machine)), ""]
+    lines = [*(f"- {fact}" for fact in header(report)), ""]
     lines += [_piped(HEADINGS), _piped(["---", *["---:"] * 6, "---", "---"])]
     group = ""
     for row in report.rows:
@@ -123,13 +133,18 @@ def _piped(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
 
 
-def _header(machine: Machine) -> list[str]:
+def header(report: Report) -> list[str]:
+    """Return the facts that the figures depend on, a line each."""
+    machine = report.machine
     usable = f", {machine.usable_cores} usable" if machine.usable_cores else ""
     load = UNKNOWN if machine.load is None else f"{machine.load:.2f}"
+    after = UNKNOWN if report.load_after is None else f"{report.load_after:.2f}"
+    when = [f"measured on {report.date}; load average over the last 15 minutes: {after}"]
     versions = ", ".join(f"{name} {number}" for name, number in machine.versions.items())
     return [
         f"CPU: {machine.cpu}; {machine.cores or UNKNOWN} cores{usable}; load {load}",
         f"{machine.python}; {machine.system}",
+        *(when if report.date else []),
         versions,
         *(
             f"synced append of 200 bytes, {label}: {seconds(stat.median)} (p95 {seconds(stat.p95)})"

@@ -81,13 +81,14 @@ def lasting(kind: Callable[[int], Callable[[], None]], seconds: float) -> Callab
     repeats = 1
     while True:
         unit = kind(repeats)
-        fastest = min(_seconds(unit) for _ in range(5))
+        fastest = min(seconds_of(unit) for _ in range(5))
         if fastest >= seconds / 2:
             return kind(max(1, round(repeats * seconds / fastest)))
         repeats *= 2
 
 
-def _seconds(unit: Callable[[], None]) -> float:
+def seconds_of(unit: Callable[[], None]) -> float:
+    """Return what one unit of work takes, in seconds."""
     began = time.perf_counter()
     unit()
     return time.perf_counter() - began

@@ -19,18 +19,18 @@ from robot_sf_otel.instrument.outcome import Outcome
 from robot_sf_otel.manifest.events import TelemetryFault
 from robot_sf_otel.manifest.schema import SelfCost
 from robot_sf_otel.on_finish import start_on_finish
+from robot_sf_otel.outward import Outward
 from robot_sf_otel.run_history import RunHistory
 from robot_sf_otel.signals import SIGNUM, Termination
 from robot_sf_otel.system_metrics.monitor import Monitor
-from robot_sf_otel.system_metrics.points import StepProgress, machine_points, run_points
+from robot_sf_otel.system_metrics.points import machine_points
 from robot_sf_otel.watchdog.starting import Watchdog
 
 if TYPE_CHECKING:
     from robot_sf_otel.config import Config
     from robot_sf_otel.instrument.live_run import LiveRun
     from robot_sf_otel.instrument.runtime import Console
-    from robot_sf_otel.manifest.schema import TelemetrySnapshot
-    from robot_sf_otel.system_metrics.instruments import RunOutcomes
+    from robot_sf_otel.manifest.schema import Eta, TelemetrySnapshot
     from robot_sf_otel.system_metrics.points import Points
     from robot_sf_otel.system_metrics.reading import MachineReading
     from robot_sf_otel.system_metrics.sensors import SystemSensors
@@ -91,15 +91,13 @@ class RunObserver:
         self._sensors = sensors
         self._console = console
         self._facts = facts
-        self._flush = flush
         self._watched: dict[str, _Watched] = {}
         self._joined: dict[str, JoinedForecast] = {}
         self._other_cpu_seconds = 0.0
-        self._pipelines: dict[str, None] = {}
+        self.outward = Outward(self._eta_as_of, flush)
         self._past = (0.0, 0)
         self._shown: tuple[MachineReading, Points] | None = None
         self._faults_due = 0.0
-        self.outcomes: RunOutcomes | None = None
         self._unwritten: deque[LiveRun] = deque(maxlen=UNWRITTEN_RUNS)
         self._starting = threading.Lock()
         self._opening = threading.RLock()
@@ -135,7 +133,7 @@ class RunObserver:
     def run_opened(self, run: LiveRun) -> None:
         """Take the first sample of a run and watch it from now on."""
         watched = self._watched[run.run_id] = self._watch(run)
-        self._pipelines[run.name] = None
+        self.outward.run_opened(run)
         self._start()
         self._sample(run)
         with guard.shielded("watchdog"):  # before the facts: their thread would slow its start
@@ -169,18 +167,14 @@ class RunObserver:
         if watched is not None:
             with guard.shielded("diagnosis"), self._billed():
                 watched.diagnosis.finish(self.cost(run))
+        with self._billed():
+            self.outward.kept_up(run, last=True)
 
     def run_closed(self, run: LiveRun, outcome: Outcome) -> None:
         """Let go of a run; without live runs the thread ends and SIGTERM is given back."""
         self._let_watchdog_go(run)
         self._watched.pop(run.run_id, None)
-        if self.outcomes is not None:
-            with guard.shielded("instruments"):
-                failed = outcome.status == "failed"
-                error_type = outcome.error.type if outcome.error is not None else outcome.result
-                self.outcomes.add(
-                    run.name, outcome.result, run.elapsed(), error_type if failed else None
-                )
+        self.outward.run_closed(run, outcome)
         if self._config.on_finish:
             with guard.shielded("on_finish"):
                 start_on_finish(self._config.on_finish, run.run_dir, outcome.status)
@@ -195,6 +189,10 @@ class RunObserver:
         with guard.shielded("ETA"):
             return self._forecast(run).at_boundary()
         return None
+
+    def _eta_as_of(self, run: LiveRun, now: float) -> Eta | None:
+        watched = self._watched.get(run.run_id)
+        return None if watched is None else watched.forecast.as_of(now)
 
     def _forecast(self, run: LiveRun) -> Forecast | JoinedForecast:
         if (watched := self._watched.get(run.run_id)) is not None:
@@ -220,6 +218,7 @@ class RunObserver:
 
     def step_began(self) -> None:
         """Start the thread in a child process, whose progress has to be written."""
+        self.outward.step_began()
         if not self._monitor.running:
             with guard.shielded("monitor start"):
                 self._monitor.start()
@@ -247,14 +246,7 @@ class RunObserver:
 
     def readings(self) -> Points:
         """Return the points of the last reading for the instruments, and those of the runs."""
-        runs = [run for run in list(context.process.live_runs) if run.owner]
-        steps = [
-            StepProgress(run.name, step.step_id, step.done, step.rate)
-            for run in runs
-            for step in run.running_steps()
-            if step.total is not None or step.done
-        ]
-        return self._machine() | run_points((run.name for run in runs), steps, self._pipelines)
+        return self._machine() | self.outward.points()
 
     def _machine(self) -> Points:
         last = self._sensors.last
@@ -274,6 +266,7 @@ class RunObserver:
         self._monitor.abandon()
         with guard.shielded("signal handler"):
             self._termination.restore()
+        self.outward.forget()
         self._watched.clear()
         self._joined.clear()
         self._unwritten.clear()
@@ -350,6 +343,7 @@ class RunObserver:
                 if reading is None:
                     reading = self._read()
                 run.telemetry.sample(reading)
+        self.outward.sampled()
 
     def _keep_up(self) -> None:
         """Write what may wait, at most for 1 % of the time, and draw what is seen."""
@@ -368,6 +362,7 @@ class RunObserver:
                 run.recorder.refresh(cost)
                 with guard.shielded("diagnosis"):
                     watched.diagnosis.keep_up(cost)
+                self.outward.kept_up(run)
             self._console.tick(run.steps.views(), eta, run.elapsed())
 
     def _report_faults(self, run: LiveRun) -> None:
@@ -390,7 +385,7 @@ class RunObserver:
                     run.conclude(Outcome("cancelled", "cancellation", reason="SIGTERM"))
                     run.wait_concluded(CONCLUDE_SECONDS)
         with suppress(Exception):
-            self._flush()
+            self.outward.send()
         # Last: the pipeline goes on when its child has ended, and could end this process first.
         child_process.forward(signum)
         self._termination.die()

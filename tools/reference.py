@@ -22,6 +22,8 @@ from robot_sf_otel.analysis.rule_settings import Evaluation
 from robot_sf_otel.analysis.rules import BUILT_IN
 from robot_sf_otel.cli.main import app
 from robot_sf_otel.manifest import events, fields, schema
+from robot_sf_otel.semconv.instruments import INSTRUMENTS, WRITTEN, Instrument
+from tools import figures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +55,7 @@ def pages() -> dict[str, str]:
         "docs/reference/telemetry.md": telemetry(),
         "docs/reference/command-line.md": command_line(),
         "docs/reference/recommendations.md": recommendations(),
+        **figures.pages(),
         **{f"docs/schema/{name}.json": json_schema(kind) for name, kind in SCHEMAS.items()},
     }
 
@@ -108,7 +111,7 @@ def telemetry() -> str:
         and not name.startswith("_")
         and isinstance(value, str)
         and "." in value
-        and name not in {*_OUTCOMES, *_SPAN_EVENTS}
+        and name not in _EVENTS
     ]
     return "\n".join(
         [
@@ -146,16 +149,15 @@ def telemetry() -> str:
             "",
             "| name | kind | unit | description | source | no point when | attributes |",
             "|---|---|---|---|---|---|---|",
-            *(_instrument(one) for one in semconv.INSTRUMENTS),
+            *(_instrument(one) for one in INSTRUMENTS),
             "",
-            "Written once, when a run ends:",
+            "Written when something happens:",
             "",
-            "| name | kind | unit | description |",
-            "|---|---|---|---|",
-            f"| `{semconv.RUN_DURATION}` | histogram | `s` | Duration, by pipeline and result. |",
-            f"| `{semconv.RUN_ERRORS}` | counter | `{{error}}` | Failures, by pipeline and type. |",
+            "| name | kind | unit | description | source | no point when | attributes |",
+            "|---|---|---|---|---|---|---|",
+            *(_instrument(one) for one in WRITTEN),
             "",
-            "## Span events",
+            "## Events",
             "",
             _FINDINGS,
             "",
@@ -172,19 +174,20 @@ def telemetry() -> str:
 
 
 _FINDINGS = (
-    f"`{semconv.RECOMMENDATION}` and `{semconv.ANOMALY}`, on the span of the step or run that they "
-    f"are of, with\n`{semconv.FINDING_ID}`, `{semconv.FINDING_SEVERITY}` and "
-    f"`{semconv.FINDING_MESSAGE}`. [What they mean](recommendations.md)."
+    f"`{semconv.RUN_STARTED}` and `{semconv.STEP_STARTED}` as log records; "
+    f"`{semconv.RECOMMENDATION}` and `{semconv.ANOMALY}`\nas log records and on the span of the "
+    f"step or run that they are of, with `{semconv.FINDING_ID}`,\n`{semconv.FINDING_SEVERITY}` and "
+    f"`{semconv.FINDING_MESSAGE}`. [What they mean](recommendations.md);\n"
+    "[what leaves the process, and when](../explanation/opentelemetry.md)."
 )
-_OUTCOMES = ("RUN_DURATION", "RUN_ERRORS")
-_SPAN_EVENTS = ("RECOMMENDATION", "ANOMALY")
+_EVENTS = ("RUN_STARTED", "STEP_STARTED", "RECOMMENDATION", "ANOMALY")
 _BILL = (
     "`usage` of each of `steps[]` in the manifest: counters at the step's end less those at its "
     "start."
 )
 _OBSERVABLE = (
     "Observable instruments; each returns the monitor's last reading, whoever asks. One whose "
-    "reading\nis unknown has no point."
+    "reading\nis unknown has no point, and an attribute that is unknown is left out."
 )
 _MEANING = (
     "What is measured, from where, and when it is unknown. A reading that cannot be had is left "
@@ -192,7 +195,7 @@ _MEANING = (
 )
 
 
-def _instrument(one: semconv.Instrument) -> str:
+def _instrument(one: Instrument) -> str:
     by = ", ".join(f"`{name}`" for name in one.attributes)
     cells = (f"`{one.name}`", one.kind, f"`{one.unit}`", one.description, one.source, one.absent)
     return f"| {' | '.join(_cell(cell) for cell in cells)} | {by} |"

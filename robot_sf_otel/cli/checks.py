@@ -5,32 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final, Literal, TextIO
+from typing import Final, TextIO
 
 from robot_sf_otel import config
 from robot_sf_otel import environment_variables as env
-from robot_sf_otel.cli import checks_disk
-from robot_sf_otel.manifest.formats import mebibytes, number
-from robot_sf_otel.system_metrics import nvml
-
-State = Literal["ok", "info", "warning", "problem"]
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What one check found; `problem` is something essential."""
-
-    name: str
-    state: State
-    detail: str
-    remedy: str | None = None
-
+from robot_sf_otel.cli import checks_disk, checks_machine
+from robot_sf_otel.cli.check import Check
+from robot_sf_otel.manifest.formats import number
 
 _LEAST_PYTHON: Final = (3, 11)
-_LEAST_OTEL: Final = (1, 43)
+_LEAST_OTEL: Final = (1, 44)
 _PACKAGES: Final = (
     "robot-sf-otel",
     "opentelemetry-api",
@@ -43,6 +29,8 @@ _PACKAGES: Final = (
 )
 _REINSTALL: Final = "pip install --force-reinstall robot-sf-otel"
 _CONNECT_SECONDS: Final = 1.0
+_LOOK_UP_SECONDS: Final = 3.0
+"""To look a name up and to connect."""
 
 
 def run_checks(roots: Sequence[Path], environ: Mapping[str, str], stderr: TextIO) -> list[Check]:
@@ -59,13 +47,14 @@ def run_checks(roots: Sequence[Path], environ: Mapping[str, str], stderr: TextIO
         ("working directory", _working_directory),
         ("settings", lambda: _settings(environ)),
         *((f"artifact root {root}", lambda root=root: _disk(root)) for root in roots),
-        ("CPU and memory", _limits),
-        ("sensors", _sensors),
-        ("GPU", lambda: _gpu(environ)),
+        ("CPU and memory", checks_machine.limits),
+        ("sensors", checks_machine.sensors),
+        ("GPU", lambda: checks_machine.gpu(environ)),
         ("OTLP", lambda: _otlp(environ)),
         ("TensorBoard", _tensorboard),
         ("terminal", lambda: _terminal(stderr, environ)),
         ("killed runs", _killed_runs),
+        ("watchdog", lambda: _watchdog(environ)),
         ("clock", _clock),
     ]
     found: list[Check] = []
@@ -106,7 +95,7 @@ def _packages() -> Iterator[Check]:
         yield Check(
             "OpenTelemetry",
             "problem",
-            f"SDK {sdk} is older than 1.43",
+            f"SDK {sdk} is older than 1.44",
             "pip install -U opentelemetry-api opentelemetry-sdk",
         )
     recorders = metadata.entry_points(group="robot_sf_otel_recorder")
@@ -150,64 +139,6 @@ def _disk(root: Path) -> Iterator[Check]:
         yield Check(name, state, detail, remedy)
 
 
-def _limits() -> Iterator[Check]:
-    from robot_sf_otel.system_metrics.cgroup import CgroupSensor
-    from robot_sf_otel.system_metrics.host import usable_cpus
-
-    limits = CgroupSensor().read()
-    cpus = usable_cpus()
-    detail = f"{number(cpus)} of {os.cpu_count() or '--'} usable"
-    if limits.cpu_limit is not None:
-        detail += f", container limit {number(limits.cpu_limit)}"
-    yield Check("CPUs", "ok", detail)
-    if limits.memory_limit_bytes is not None:
-        limit = mebibytes(limits.memory_limit_bytes / 2**20)
-        yield Check("memory limit", "ok", f"{limit} by cgroup")
-    else:
-        reason = f" ({'; '.join(limits.notes)})" if limits.notes else ""
-        yield Check("memory limit", "info", f"none by cgroup{reason}: the host's memory counts")
-
-
-def _sensors() -> Iterator[Check]:
-    version = _version("psutil")
-    if version is None:
-        yield Check(
-            "psutil",
-            "warning",
-            "missing: readings of the host and of other processes are unavailable",
-            "pip install psutil",
-        )
-    else:
-        yield Check("psutil", "ok", version)
-    if sys.platform == "linux" and not Path("/proc/pressure/cpu").exists():
-        yield Check("pressure (PSI)", "info", "unavailable: the kernel does not offer it")
-
-
-def _gpu(environ: Mapping[str, str]) -> Iterator[Check]:
-    try:
-        pynvml: Any = nvml.load()
-    except OSError:
-        yield Check("GPU (NVML)", "info", "unavailable: no NVIDIA driver")
-        return
-    except ImportError:
-        remedy = "for NVIDIA GPUs: pip install 'robot-sf-otel[gpu]'"
-        detail = "there is a driver, but nvidia-ml-py is not installed"
-        yield Check("GPU (NVML)", "warning", detail, remedy)
-        return
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        yield Check("GPU (NVML)", "info", f"unavailable: {error}")
-        return
-    try:
-        count = int(pynvml.nvmlDeviceGetCount())
-    finally:
-        pynvml.nvmlShutdown()
-    visible = environ.get("CUDA_VISIBLE_DEVICES")
-    limited = f", CUDA_VISIBLE_DEVICES={visible}" if visible is not None else ""
-    yield Check("GPU (NVML)", "ok", f"{count} devices{limited}")
-
-
 def _otlp(environ: Mapping[str, str]) -> Iterator[Check]:
     version = _version("opentelemetry-exporter-otlp")
     names = (
@@ -222,10 +153,12 @@ def _otlp(environ: Mapping[str, str]) -> Iterator[Check]:
             detail = "an endpoint is set, but the exporter is not installed: nothing is sent"
             yield Check("OTLP", "warning", detail, remedy)
         else:
-            yield Check("OTLP", "info", "not installed, and no endpoint is set", remedy)
+            detail = "not installed, and no endpoint is set. Recording needs no network"
+            yield Check("OTLP", "info", detail, f"to send telemetry somewhere: {remedy}")
         return
     if not endpoints:
-        yield Check("OTLP", "ok", f"exporter {version}; off: no endpoint is set")
+        detail = f"exporter {version}; off: no endpoint is set. Recording needs no network"
+        yield Check("OTLP", "ok", detail)
     for endpoint in sorted(endpoints):
         yield _reach(endpoint)
 
@@ -240,7 +173,6 @@ def _tensorboard() -> Iterator[Check]:
 
 
 def _reach(endpoint: str) -> Check:
-    import socket
     from urllib.parse import urlsplit
 
     # Credentials in an address are nobody's business.
@@ -249,12 +181,38 @@ def _reach(endpoint: str) -> Check:
         host, port = parts.hostname or "localhost", parts.port or 4317
     except ValueError as error:
         return Check("OTLP", "warning", f"the endpoint is no address: {error}", "correct it")
-    try:
-        socket.create_connection((host, port), _CONNECT_SECONDS).close()
-    except OSError as error:
-        remedy = "start the Collector; runs are recorded on disk all the same"
-        return Check("OTLP", "warning", f"nobody answers at {host}:{port}: {error}", remedy)
+    unanswered = _attempt(host, port)
+    if unanswered is not None:
+        why = f"nobody answers at {host}:{port}: {unanswered}"
+        detail = f"{why}; runs are recorded on disk all the same"
+        remedy = "start the Collector, correct the endpoint, or unset it where there is no network"
+        return Check("OTLP", "warning", detail, remedy)
     return Check("OTLP", "ok", f"{host}:{port} answers")
+
+
+def _attempt(host: str, port: int) -> str | None:
+    """Return why nobody can be reached, None where somebody can.
+
+    In a thread that is left behind: looking a name up has no time limit, and takes half a minute
+    where the network is gone but not the name server's address.
+    """
+    import socket
+    import threading
+
+    outcome: list[str | None] = []
+
+    def connect() -> None:
+        try:
+            socket.create_connection((host, port), _CONNECT_SECONDS).close()
+        except (OSError, ValueError) as error:
+            outcome.append(str(error))
+        else:
+            outcome.append(None)
+
+    thread = threading.Thread(target=connect, name="doctor", daemon=True)
+    thread.start()
+    thread.join(_LOOK_UP_SECONDS)
+    return outcome[0] if outcome else "its name was not resolved in time"
 
 
 def _terminal(stderr: TextIO, environ: Mapping[str, str]) -> Iterator[Check]:
@@ -262,13 +220,15 @@ def _terminal(stderr: TextIO, environ: Mapping[str, str]) -> Iterator[Check]:
 
     terminal = Terminal.of(stderr, environ)
     if terminal is None:
-        yield Check("terminal", "info", "stderr is no capable terminal: progress comes as lines")
+        detail = "stderr is no capable terminal: progress comes as lines"
+        yield Check("terminal", "info", detail, "for a live bar: run it on a terminal")
         return
     columns, lines = terminal.size()
     traits = ["colour" if terminal.colour else "no colour (NO_COLOR)"]
     traits.append("Unicode" if terminal.unicode else f"no Unicode ({stderr.encoding})")
     detail = f"{columns}x{lines}, {', '.join(traits)}: progress is a live bar"
-    yield Check("terminal", "ok", detail)
+    remedy = None if terminal.unicode else "for Unicode: export LANG=C.UTF-8"
+    yield Check("terminal", "ok", detail, remedy)
 
 
 def _killed_runs() -> Iterator[Check]:
@@ -281,6 +241,20 @@ def _killed_runs() -> Iterator[Check]:
         return
     detail = "recognised by boot id and start time: whoever reads one is told that it is dead"
     yield Check("killed runs", "ok", detail)
+
+
+def _watchdog(environ: Mapping[str, str]) -> Iterator[Check]:
+    without = "a killed run is closed by whoever reads it next, or by `robot-sf-otel recover`"
+    settled = config.resolve(config.Arguments(), environ, lambda _: None)
+    if not settled.watchdog:
+        yield Check("watchdog", "info", f"switched off: {without}", f"unset {env.WATCHDOG}")
+    elif os.getpid() == 1:
+        detail = f"the first process of a container gets none, all others end with it: {without}"
+        yield Check("watchdog", "info", detail, "start the container with an init (--init)")
+    elif not os.access("/bin/sh", os.X_OK):
+        yield Check("watchdog", "warning", f"needs /bin/sh: {without}", "install a shell")
+    else:
+        yield Check("watchdog", "ok", "closes the record of a killed run at once")
 
 
 def _clock() -> Iterator[Check]:

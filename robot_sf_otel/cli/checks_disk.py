@@ -16,6 +16,13 @@ from robot_sf_otel.manifest.formats import duration, size
 
 Finding = tuple[str, Literal["ok", "info", "warning", "problem"], str, str | None]
 
+_MOUNTS: Final = Path("/proc/mounts")
+_IN_MEMORY: Final = frozenset({"ramfs", "tmpfs"})
+_OF_A_CONTAINER: Final = frozenset({"aufs", "overlay"})
+_NETWORKED: Final = frozenset(
+    {"9p", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "gpfs", "lustre"}
+    | {"nfs", "nfs4", "smb3", "smbfs", "virtiofs"}
+)
 _LITTLE_SPACE: Final = 1 << 30
 _SLOW_SYNC: Final = 0.02
 """Seconds from which a run syncs its events in the background (durability section of the docs)."""
@@ -42,11 +49,46 @@ def examine(root: Path) -> Iterator[Finding]:
         with tempfile.NamedTemporaryFile(dir=place, prefix=".robot-sf-otel-doctor-") as file:
             state = "writable" if place == root else f"will be made in {place}, which is writable"
             yield name, "ok", f"{root}: {state}", None
+            yield from _kind(file_system_of(place))
             yield _space(place)
             yield from _file_system(file)
     except OSError as error:
         reason = error.strerror or str(error)
         yield name, "problem", f"{root} is not writable: {reason}", _ELSEWHERE
+
+
+def _kind(kind: str | None) -> Iterator[Finding]:
+    """Say what the kind of file system means for the runs on it; local disks mean nothing."""
+    if kind in _IN_MEMORY:
+        detail = f"{kind}, in memory: the runs are gone when the machine restarts"
+        yield "file system", "info", detail, _ELSEWHERE
+    elif kind in _OF_A_CONTAINER:
+        detail = f"{kind}, the container's own: the runs are gone when it is removed"
+        yield "file system", "info", detail, "mount a volume, and name it by ROBOT_SF_ARTIFACT_ROOT"
+    elif kind in _NETWORKED:
+        detail = f"{kind}, of the network: runs of other hosts are told dead by their silence alone"
+        yield "file system", "info", detail, "nothing, or a local disk for runs with many steps"
+
+
+def file_system_of(folder: Path, mounts: Path = _MOUNTS) -> str | None:
+    """Return the kind of file system that holds a folder as Linux calls it, None where unknown.
+
+    Args:
+        folder: It exists.
+        mounts: Lists what is mounted, see proc(5).
+    """
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # macOS
+        return None
+    where = folder.resolve()
+    found = [
+        (len(point), order, kind)
+        for order, (_, point, kind, *_) in enumerate(map(str.split, lines))
+        if where.is_relative_to(point.replace("\\040", " "))
+    ]
+    # Of several mounts at one place the last one is seen.
+    return max(found)[2] if found else None
 
 
 def _space(place: Path) -> Finding:

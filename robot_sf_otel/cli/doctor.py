@@ -14,7 +14,7 @@ from robot_sf_otel.cli.common import TextFormat, artifact_roots, new_page, show,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from robot_sf_otel.cli.checks import Check
+    from robot_sf_otel.cli.check import Check
 
 _COLOURS = {"ok": "green", "info": "blue", "warning": "yellow", "problem": "bold red"}
 

@@ -17,8 +17,10 @@ from robot_sf_otel.cli import (
     demo,
     diagnosis,
     doctor,
+    importing,
     perf_tests,
     recover,
+    replaying,
     report,
     retention,
     run,
@@ -81,6 +83,8 @@ report.register(app)
 app.command("watch")(watch.watch)
 app.command("compare")(compare.compare)
 diagnosis.register(app)
+replaying.register(app)
+importing.register(app)
 app.command("perf-tests")(perf_tests.perf_tests)
 tensorboard.register(app)
 doctor.register(app)

@@ -102,6 +102,16 @@ class RunFold:
         return self._scenario
 
     @property
+    def metrics(self) -> dict[str, Any]:
+        """What was logged of the run as a whole."""
+        return self._facts["summary"]
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags that were given so far."""
+        return self._tags
+
+    @property
     def is_planned(self) -> bool:
         """Whether the steps were declared; otherwise the plan is what began so far."""
         return bool(self._declared)
@@ -343,6 +353,10 @@ class RunFold:
         """Return the top-level steps that began at least once."""
         return frozenset(run.step_id for run in self.top_level())
 
+    def executions(self) -> list[Execution]:
+        """Return all executions of steps, in the order of their start."""
+        return self._in_order()
+
     def top_level(self) -> list[Execution]:
         """Return the executions of top-level steps, in the order in which they were seen."""
         return [run for run in self._executions.values() if self._is_top_level(run)]
@@ -366,12 +380,14 @@ class RunFold:
         self,
         *,
         telemetry: dict[str, FieldSummary] | None = None,
+        worker_telemetry: dict[str, dict[str, FieldSummary]] | None = None,
         self_cost: SelfCost | None = None,
     ) -> PipelineRunRecord:
         """Return the record as of the events so far.
 
         Args:
             telemetry: Summary of the samples, which are not events.
+            worker_telemetry: The same of processes on other hosts.
             self_cost: What telemetry cost so far; the final event's own figure wins.
 
         Raises:
@@ -424,6 +440,8 @@ class RunFold:
             eta=eta,
             summary=self._summary(plan, steps, duration),
             telemetry=telemetry or {},
+            worker_telemetry=worker_telemetry or {},
+            imported=header.imported,
             self_cost=cost,
         )
 

@@ -1,4 +1,4 @@
-"""The points of the instruments: what each of `semconv.INSTRUMENTS` shows of a reading. Pure."""
+"""What the instruments of machine, process tree and GPUs show of a reading. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from robot_sf_otel import semconv
-from robot_sf_otel.system_metrics.reading import cpu_share
+from robot_sf_otel.system_metrics.reading import cpu_share, throttled_share
 
 if TYPE_CHECKING:
     from robot_sf_otel.system_metrics.gpu import DeviceReading
@@ -18,15 +18,6 @@ class Point(NamedTuple):
 
     value: float
     attributes: Mapping[str, str] = {}
-
-
-class StepProgress(NamedTuple):
-    """The progress of a running step, as the instruments show it."""
-
-    pipeline: str
-    step: str
-    done: float
-    rate: float | None
 
 
 Points = dict[str, list[Point]]
@@ -46,6 +37,7 @@ def machine_points(before: MachineReading, now: MachineReading) -> Points:
         "system_cpu_utilization": _one(_share(host.cpu_percent)),
         "system_memory_limit": _one(host.memory_total_bytes),
         "system_memory_available": _one(host.memory_available_bytes),
+        "memory_available": _one(now.memory_available_bytes),
         "disk_free": _one(now.disk_free_bytes),
         "usable_cpus": _one(now.usable_cpus),
         "container_memory": _one(cgroup.memory_usage_bytes),
@@ -53,6 +45,7 @@ def machine_points(before: MachineReading, now: MachineReading) -> Points:
         "container_memory_limit": _one(cgroup.memory_limit_bytes),
         "oom_kills": _one(cgroup.oom_kills),
         "throttled_time": _one(cgroup.cpu_throttled_seconds),
+        "throttled_share": _one(throttled_share(before, now)),
         "tree_cpu_time": _one(tree.cpu_seconds),
         "tree_cpu_utilization": _one(cpu_share(before, now)),
         "tree_memory": _one(tree.rss_bytes),
@@ -99,36 +92,6 @@ def _gpu_points(devices: Iterable[DeviceReading]) -> Points:
         add("gpu_energy", device.energy_joules, which)
         add("gpu_temperature", device.temperature_c, which)
     return points
-
-
-def run_points(
-    pipelines: Iterable[str], steps: Iterable[StepProgress], ended: Iterable[str] = ()
-) -> Points:
-    """Return the points of the open runs and of their running steps.
-
-    Args:
-        pipelines: The pipeline of each run that is open.
-        steps: The running steps; the last one of a name counts where several run.
-        ended: Pipelines whose runs have ended: 0 are open, unless others of them are.
-    """
-    active = dict.fromkeys(ended, 0)
-    for pipeline in pipelines:
-        active[pipeline] = active.get(pipeline, 0) + 1
-    named = {(step.pipeline, step.step): step for step in steps}
-    shown = [
-        ({semconv.PIPELINE_NAME: step.pipeline, semconv.TASK_NAME: step.step}, step)
-        for step in named.values()
-    ]
-    return {
-        "active_runs": [
-            Point(count, {semconv.PIPELINE_NAME: pipeline, semconv.RUN_STATE: "executing"})
-            for pipeline, count in active.items()
-        ],
-        "progress_done": [Point(step.done, which) for which, step in shown],
-        "progress_rate": [
-            Point(step.rate, which) for which, step in shown if step.rate is not None
-        ],
-    }
 
 
 def _one(value: float | None) -> list[Point]:

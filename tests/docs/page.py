@@ -9,7 +9,7 @@ What a block does follows from the first word of its info string and from `title
 - `python`: executed. `sh`, `bash`: run by `bash -eu -o pipefail`. `console`: each line behind `$ `
   is run (`> ` continues it) and the lines below it must match what it prints, where `...` stands
   for anything.
-- `json`, `toml`: must parse.
+- `json`, `toml`, `yaml`: must parse; also with a title.
 - with `title="NAME"`: written to the file NAME instead, for later blocks to use.
 - `text`: an illustration, not run.
 
@@ -27,6 +27,7 @@ import sys
 import tomllib
 import traceback
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -150,6 +151,8 @@ def run(block: Block, *, page: str, namespace: dict[str, object]) -> None:
         ValueError: The language is missing or unknown.
         Exception: What the block itself raised.
     """
+    if block.language == "yaml":
+        import_module("yaml").safe_load(block.code)
     if block.title is not None:
         target = Path(block.title)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -168,7 +171,7 @@ def run(block: Block, *, page: str, namespace: dict[str, object]) -> None:
             json.loads(block.code)
         case "toml":
             tomllib.loads(block.code)
-        case "text":
+        case "yaml" | "text":  # parsed above; an illustration
             pass
         case "":
             msg = "a code block without a language: say `text` if it is not code"

@@ -56,6 +56,8 @@ def test_a_titled_block_becomes_a_file_for_later_blocks(tmp_path: Path) -> None:
         pytest.param("console", "echo one", id="console-without-a-prompt"),
         pytest.param("json", "{", id="bad-json"),
         pytest.param("toml", "=", id="bad-toml"),
+        pytest.param("yaml", "[", id="bad-yaml"),
+        pytest.param('yaml title="x.yml"', "[", id="bad-yaml-of-a-file"),
         pytest.param("", "x", id="no-language"),
         pytest.param("fortran", "x", id="unknown-language"),
     ],
@@ -66,7 +68,8 @@ def test_a_block_that_fails_is_named_with_its_line(
     page = _page(tmp_path, "Words.", _fence(info, code))
 
     assert main(page) == 1
-    assert f"{page}:5: this {info} block failed" in capfd.readouterr().err
+    language = info.partition(" ")[0]
+    assert f"{page}:5: this {language} block failed" in capfd.readouterr().err
 
 
 def test_a_traceback_names_the_line_of_the_page(

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-_COMMAND = re.compile(r"<!-- command: (\w+) -->\n```sh\n(.+)\n```")
+_COMMAND = re.compile(r"<!-- command: (\w+) -->\n```sh\n(.+?)\n```", re.DOTALL)
 
 # Written in two parts, so that this file keeps the rules too.
 _HOSTS = ["pypi" + ".org", "python" + "hosted.org", "npm" + "js.org", "--index" + "-url"]
@@ -71,17 +71,26 @@ def test_unit_tests_do_not_sleep() -> None:
     assert [hit for hit in hits if hit.startswith("tests/unit/")] == []
 
 
-def test_the_readme_has_one_command_for_the_demo_and_one_for_the_tests() -> None:
-    assert sorted(name for name, _ in _COMMAND.findall(README)) == ["demo", "tests"]
+def test_the_readme_has_the_commands_of_a_newcomer_of_the_demo_and_of_the_tests() -> None:
+    commands = dict(_COMMAND.findall(README))
+
+    assert sorted(commands) == ["demo", "newcomer", "tests"]
+    assert len(commands["newcomer"].splitlines()) == 3
 
 
-def test_continuous_integration_reads_both_commands_from_the_readme() -> None:
+def test_the_readmes_pipeline_has_five_lines() -> None:
+    (program,) = re.findall(r'```python title="pipeline.py"\n(.*?)```', README, re.DOTALL)
+
+    assert len([line for line in program.splitlines() if line]) <= 5
+
+
+def test_continuous_integration_reads_the_commands_from_the_readme() -> None:
     script = (ROOT / ".ci/run").read_text(encoding="utf-8")
 
-    assert re.findall(r"\(readme_command (\w+)\)", script) == ["demo", "tests"]
+    assert re.findall(r"\(readme_command (\w+)\)", script) == ["newcomer", "demo", "tests"]
 
 
-@pytest.mark.parametrize("name", ["demo", "tests"])
+@pytest.mark.parametrize("name", ["newcomer", "demo", "tests"])
 def test_what_continuous_integration_reads_is_what_the_readme_says(name: str) -> None:
     script = (ROOT / ".ci/run").read_text(encoding="utf-8")
     function = script[script.index("readme_command() {") :]
@@ -101,7 +110,9 @@ def test_constraints_are_pins_of_names_to_versions_and_nothing_else() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [line for line in lines if not line.startswith("#")]
 
-    assert [line for line in pins if not re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", line)] == []
+    assert [
+        line for line in pins if not re.fullmatch(r"[a-z0-9-]+==([0-9]+!)?[0-9][0-9a-z.]*", line)
+    ] == []
 
 
 def test_every_dependency_is_pinned() -> None:

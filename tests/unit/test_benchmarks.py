@@ -29,8 +29,10 @@ from benchmarks import (
     sample_cost,
     status_cost,
     step_cost,
+    trackers,
     training,
 )
+from benchmarks.interpreters import environment
 from benchmarks.interval import mean_interval
 from benchmarks.overhead import Pair, Twins
 from benchmarks.results import Counts, Figure, Row, Stat, over, stat
@@ -53,6 +55,7 @@ TINY = Counts(
     kept_samples=100,
     forks=1,
     training_seconds=0.04,
+    trainings=1,
     syncs=2,
     listed_runs=25,
     day_samples=50,
@@ -483,3 +486,34 @@ def test_the_json_can_be_read_back() -> None:
     report = Report(HERE, [Row(group="g", name="n", wall=Stat(1, 2, 3))], {"x": "why"})
 
     assert msgspec.json.decode(as_json(report), type=Report) == report
+
+
+def test_trackers_that_are_not_installed_are_named_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def installed(module: str) -> bool:
+        return module == "tqdm"
+
+    # What it would do to the processes of others that the tests started.
+    for name in ("_adopt_orphans", "_wait_for_orphans"):
+        monkeypatch.setattr(trackers, name, lambda: None)
+    monkeypatch.setattr(trackers, "_installed", installed)
+    monkeypatch.setattr(trackers, "UNIT_SECONDS", 1e-9)
+    rows = trackers.measure(TINY, tmp_path)
+
+    groups = {row.group for row in rows}
+    assert groups == {*trackers.GROUPS.values(), trackers.WHOLE, trackers.KEPT}
+    whole = {row.name: row for row in rows if row.group == trackers.WHOLE}
+    assert set(whole) == {"nothing", "robot_sf_otel", "tqdm"}
+    assert whole["nothing"].ratio == 1
+    kept = {row.name: row for row in rows if row.group == trackers.KEPT}
+    assert kept["robot_sf_otel"].figure is not None
+    assert kept["robot_sf_otel"].figure.value > 1
+    assert kept["W&B, offline"].note == "not installed: pip install wandb"
+
+
+def test_a_tracker_that_fails_is_named_with_what_it_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)no such tool.*KeyError"):
+        trackers._run("no such tool", tmp_path, 1, environment(tmp_path / "bytecode"))

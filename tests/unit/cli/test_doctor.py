@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from robot_sf_otel.cli import checks, checks_disk
+from robot_sf_otel.cli import checks, checks_disk, checks_machine
 from robot_sf_otel.cli.main import run_command
 from robot_sf_otel.store import identity
 from robot_sf_otel.system_metrics import nvml
@@ -19,7 +20,7 @@ from robot_sf_otel.system_metrics import nvml
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from robot_sf_otel.cli.checks import Check
+    from robot_sf_otel.cli.check import Check
 
 
 def found(environ: Mapping[str, str] | None = None, root: str = "output") -> dict[str, Check]:
@@ -139,7 +140,7 @@ def test_a_bad_variable_is_named_with_its_value() -> None:
 
 def test_a_missing_package_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     def version(name: str) -> str:
-        if name in {"msgspec", "psutil", "opentelemetry-exporter-otlp"}:
+        if name in {"msgspec", "opentelemetry-exporter-otlp"}:
             raise metadata.PackageNotFoundError(name)
         return "1.20.0"
 
@@ -148,7 +149,6 @@ def test_a_missing_package_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None
 
     assert results["packages"].state == "problem"
     assert results["OpenTelemetry"].state == "problem"
-    assert results["psutil"].state == "warning"
     assert results["OTLP"].detail.startswith("an endpoint is set, but")
 
 
@@ -174,6 +174,24 @@ def test_a_collector_that_is_down_is_a_warning(monkeypatch: pytest.MonkeyPatch) 
     assert asked == [("collector", 4318)]
     assert check.state == "warning"
     assert "secret" not in check.detail
+
+
+def test_a_name_that_is_not_resolved_in_time_holds_nothing_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answered = threading.Event()
+
+    def hang(*_: object) -> NoReturn:
+        answered.wait(60)
+        raise OSError("too late")
+
+    monkeypatch.setattr("socket.create_connection", hang)
+    monkeypatch.setattr(checks, "_LOOK_UP_SECONDS", 0.01)
+    check = found({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317"})["OTLP"]
+    answered.set()
+
+    assert check.state == "warning"
+    assert "not resolved in time" in check.detail
 
 
 def test_an_endpoint_that_is_no_address_is_a_warning() -> None:
@@ -233,3 +251,102 @@ def test_what_is_missing_for_gpus_is_named_the_driver_first(
     assert check.state == state
     assert words in check.detail
     assert ("pip install" in (check.remedy or "")) == (state == "warning")
+
+
+def test_a_driver_whose_library_a_container_lacks_is_no_missing_driver(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail() -> NoReturn:
+        raise OSError("libnvidia-ml.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(nvml, "load", fail)
+    monkeypatch.setattr(checks_machine, "_NVIDIA_KERNEL_DRIVER", tmp_path)
+    check = found()["GPU (NVML)"]
+
+    assert check.state == "warning"
+    assert "NVIDIA_DRIVER_CAPABILITIES" in (check.remedy or "")
+
+
+@pytest.mark.parametrize(
+    ("platform", "state", "words"),
+    [("linux", "info", "nothing is lost"), ("darwin", "warning", "own process")],
+)
+def test_without_psutil_it_says_what_is_read_all_the_same(
+    platform: str, state: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.platform", platform)
+    check = checks_machine._without_psutil(ModuleNotFoundError("No module named 'psutil'"))
+
+    assert check.state == state
+    assert words in check.detail
+    assert check.remedy == "pip install psutil"
+
+
+def test_a_psutil_that_does_not_load_is_named_with_its_error() -> None:
+    check = checks_machine._without_psutil(ImportError("undefined symbol: x"))
+
+    assert "undefined symbol: x" in check.detail
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("tmpfs", "gone when the machine restarts"),
+        ("overlay", "gone when it is removed"),
+        ("nfs4", "of the network"),
+    ],
+)
+def test_a_file_system_that_means_something_for_runs_is_explained(
+    kind: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of(_: Path) -> str:
+        return kind
+
+    monkeypatch.setattr(checks_disk, "file_system_of", of)
+    check = found()["file system"]
+
+    assert check.state == "info"
+    assert words in check.detail
+    assert check.remedy
+
+
+def test_the_kind_of_a_file_system_is_that_of_the_last_mount_at_the_nearest_place(
+    tmp_path: Path,
+) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(
+        f"root / ext4 rw 0 0\nserver:/x {tmp_path} nfs4 rw 0 0\nnone {tmp_path} tmpfs rw 0 0\n",
+        encoding="utf-8",
+    )
+
+    assert checks_disk.file_system_of(tmp_path, mounts) == "tmpfs"
+    assert checks_disk.file_system_of(Path("/"), mounts) == "ext4"
+    assert checks_disk.file_system_of(tmp_path, tmp_path / "none") is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "pid", "shell", "state"),
+    [
+        ({}, 42, True, "ok"),
+        ({"ROBOT_SF_OTEL_WATCHDOG": "false"}, 42, True, "info"),
+        ({}, 1, True, "info"),
+        ({}, 42, False, "warning"),
+    ],
+)
+def test_where_there_is_no_watchdog_it_says_who_closes_a_killed_run(
+    environ: dict[str, str],
+    pid: int,
+    shell: bool,  # noqa: FBT001 - a parameter of the test
+    state: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def access(*_: object) -> bool:
+        return shell
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.getpid", lambda: pid)
+        patch.setattr("os.access", access)
+        (check,) = checks._watchdog(environ)
+
+    assert check.state == state
+    assert state == "ok" or "robot-sf-otel recover" in check.detail

@@ -1,0 +1,1 @@
+"""Runs on their way from and to other systems: OTLP files and endpoints, other trackers."""
