@@ -41,6 +41,13 @@ REPORT_MEMORY_MB: Final = 150.0
 REPORT_OPEN: Final = 1.0
 """Time until a browser that runs already has loaded it and drawn its charts."""
 
+REPLAY_RUNS: Final = 60.0
+"""`robot-sf-otel replay` of 1,000 runs into a Collector on the same machine, two cores."""
+REPLAY_DAY: Final = 30.0
+"""The same of one run with 86,400 samples."""
+REPLAY_MB: Final = 200.0
+"""Megabytes of memory that the latter takes at its peak."""
+
 NOT_LOADED: Final = (
     "opentelemetry.sdk",
     "opentelemetry.exporter",

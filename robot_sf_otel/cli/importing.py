@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from robot_sf_otel.cli.common import TextFormat, artifact_roots, complain, fail, write_json
+from robot_sf_otel.cli.common import (
+    TextFormat,
+    artifact_roots,
+    complain,
+    fail,
+    redactor,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from robot_sf_otel.store.imported import Written
@@ -31,7 +38,13 @@ of the kind at all is a ValueError.
 """
 
 
-IMPORTERS: Final[Mapping[SourceFormat, Importer]] = {}
+def _from_otlp(files: Sequence[Path], root: Path, now_ns: int) -> Iterator[Written | str]:
+    from robot_sf_otel.interop.otlp_import import import_files
+
+    return import_files(files, root, now_ns, redactor())
+
+
+IMPORTERS: Final[Mapping[SourceFormat, Importer]] = {SourceFormat.OTLP: _from_otlp}
 
 
 def import_runs(
