@@ -1,0 +1,1 @@
+"""Runs in other formats: read from them, and written to them."""
