@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 from robot_sf_otel import environment_variables as env
 from robot_sf_otel import guard, semconv
-from robot_sf_otel.config import Arguments, Config, resolve, switched
+from robot_sf_otel.config import Arguments, Config, exception_signal, resolve, switched
 from robot_sf_otel.instrument import context
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
-    from robot_sf_otel.instrument.runtime import Recorder, Runtime
+    from robot_sf_otel.instrument.runtime import Events, Recorder, Runtime
     from robot_sf_otel.observer import RunObserver
     from robot_sf_otel.providers import Providers
-    from robot_sf_otel.redaction import Redactor
+    from robot_sf_otel.redaction import Outgoing, Redactor
+    from robot_sf_otel.semconv.spans import Value
     from robot_sf_otel.system_metrics.instruments import RunOutcomes
     from robot_sf_otel.system_metrics.points import Points
 
@@ -43,6 +44,7 @@ class _Installed:
         self.observer: RunObserver | None = None
         self.metered: MeterProvider | None = None
         self.outcomes: RunOutcomes | None = None
+        self.outgoing: Outgoing | None = None
         self.hooked = False
 
 
@@ -61,6 +63,7 @@ def configure(
     on_finish: str | None = None,
     rules: str | Path | None = None,
     redact: str | None = None,
+    otlp_private: bool | None = None,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
 ) -> None:
@@ -83,6 +86,8 @@ def configure(
         on_finish: Command run when a run has ended; gets the run directory and the status.
         rules: TOML file with thresholds of the recommendation rules.
         redact: Extra regular expression of names whose values are masked.
+        otlp_private: Whether command lines, paths, parameters, messages of exceptions and names of
+            users are left out of what leaves the machine; false by default.
         tracer_provider: Provider to use instead of the global one.
         meter_provider: Provider to use instead of the global one.
     """
@@ -97,6 +102,7 @@ def configure(
         on_finish=on_finish,
         rules=rules,
         redact=redact,
+        otlp_private=otlp_private,
     )
     with guard.shielded("configure"):
         _configure(arguments, tracer_provider, meter_provider)
@@ -118,21 +124,25 @@ def _configure(
         return
     from robot_sf_otel import __version__, providers
     from robot_sf_otel.instrument.runtime import Runtime
-    from robot_sf_otel.redaction import Redactor
+    from robot_sf_otel.redaction import Outgoing, Redactor
 
     for name in ("multiprocessing.process", "robot_sf_otel.instrument.opening"):
         import_module(name)  # what a run needs: later it may be that no file can be opened
-    obtained = providers.obtain(tracer_provider, meter_provider, environ)
+    redact = Redactor(config.redact)
+    outgoing = Outgoing(redact, private=config.otlp_private)
+    obtained = providers.obtain(tracer_provider, meter_provider, environ, outgoing)
     if _installed.providers is not None:
         obtained.owned = [*_installed.providers.owned, *obtained.owned]
     recorder = _recorder(config)
-    redact = Redactor(config.redact)
     runtime = Runtime(
         tracer=providers.tracer(obtained.tracer_provider, __version__),
         recorder=recorder,
         redact=redact,
         console=_console(config),
         process=_process_name(),
+        outgoing=outgoing,
+        events=_events(obtained, outgoing),
+        exceptions=exception_signal(environ, guard.warn),
         resume=config.resume,
     )
     observer = _observe(runtime, config, obtained, redact)
@@ -140,6 +150,7 @@ def _configure(
     _installed.given = (tracer_provider, meter_provider)
     _installed.providers = obtained
     _installed.observer = observer
+    _installed.outgoing = outgoing
     context.process.runtime = runtime
     _hook()
     if config.run_dir is not None:
@@ -194,12 +205,22 @@ def _console(config: Config) -> Any:  # noqa: ANN401 - the report layer's class
     return ConsoleProgress("lines" if joined and config.console == "auto" else config.console)
 
 
+def _events(obtained: Providers, outgoing: Outgoing) -> Events | None:
+    from robot_sf_otel import __version__
+
+    with guard.shielded("event log"):
+        if obtained.logger_provider is not None:
+            from robot_sf_otel.event_log import EventLog
+
+            return EventLog(obtained.logger_provider, __version__, outgoing)
+    return None
+
+
 def _observe(
     runtime: Runtime, config: Config, obtained: Providers, redact: Redactor
 ) -> RunObserver:
-    from robot_sf_otel import __version__
     from robot_sf_otel.observer import RunObserver
-    from robot_sf_otel.system_metrics import environment, instruments
+    from robot_sf_otel.system_metrics import environment
     from robot_sf_otel.system_metrics.sensors import SystemSensors
 
     sensors = SystemSensors(config.interval, gpu=config.gpu == "auto", disk=config.artifact_root)
@@ -221,17 +242,41 @@ def _observe(
     with guard.shielded("instruments"):
         # Registered once a provider: the same instruments again would count everything twice.
         if _installed.metered is not obtained.meter_provider:
-            _installed.metered = obtained.meter_provider
-            meter = obtained.meter_provider.get_meter(semconv.SCOPE, __version__)
-            instruments.register(meter, _readings)
-            _installed.outcomes = instruments.RunOutcomes(meter)
+            _meter(obtained.meter_provider)
         observer.outcomes = _installed.outcomes
     return observer
+
+
+def _meter(provider: MeterProvider) -> None:
+    from robot_sf_otel import __version__
+    from robot_sf_otel.system_metrics import instruments
+
+    _installed.metered = provider
+    meter = provider.get_meter(semconv.SCOPE, __version__)
+    instruments.register(meter, _readings, _outgoing)
+    _installed.outcomes = instruments.RunOutcomes(meter, _outgoing)
+
+
+def _meter_child() -> None:
+    """Count from zero in a forked child that has steps."""
+    runtime, obtained = context.process.runtime, _installed.providers
+    if runtime is None or obtained is None or _installed.outgoing is None:
+        return
+    made = obtained.renew_meters(os.environ, _installed.outgoing)
+    if made is not None and _installed.observer is not None:
+        _meter(made)
+        _installed.observer.outcomes = _installed.outcomes
 
 
 def _readings() -> Points:
     live = context.process.runtime is not None and _installed.observer is not None
     return _installed.observer.readings() if live and _installed.observer else {}
+
+
+def _outgoing(attributes: Mapping[str, str]) -> Mapping[str, Value]:
+    """Return the attributes of a point as they may leave the machine."""
+    runtime = context.process.runtime
+    return attributes if runtime is None else runtime.outgoing.attributes(attributes)
 
 
 def _join(runtime: Runtime, run_dir: Path, traceparent: str | None) -> None:
@@ -298,6 +343,7 @@ def _after_fork_in_child() -> None:
         runtime.console.silence()
         if _installed.observer is not None:
             runtime.sensors = _installed.observer.after_fork_in_child()
+            _installed.observer.in_child = _meter_child
         for run in context.process.live_runs:
             run.recorder.abandon()
             run.become_child(runtime.recorder.worker(run.run_dir, run.run_id))

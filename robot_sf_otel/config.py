@@ -21,6 +21,7 @@ _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 
 GpuMode = Literal["auto", "off"]
+ExceptionSignal = Literal["spans", "logs", "logs/dup"]
 ConsoleMode = Literal["auto", "lines", "off"]
 
 
@@ -39,6 +40,7 @@ class Config:
     on_finish: str | None = None
     rules: Path | None = None
     redact: str | None = None
+    otlp_private: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,7 @@ class Arguments:
     on_finish: str | None = None
     rules: str | Path | None = None
     redact: str | None = None
+    otlp_private: bool | None = None
 
 
 def parse_bool(text: str) -> bool:
@@ -148,6 +151,19 @@ def _flag(environ: Mapping[str, str], name: str, warn: Warn) -> bool | None:
         return None
 
 
+def exception_signal(environ: Mapping[str, str], warn: Warn) -> ExceptionSignal:
+    """Return where exceptions are reported, as OpenTelemetry's variable says."""
+    name = env.OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN
+    match text := environ.get(name, "").strip():
+        case "logs" | "logs/dup":
+            return text
+        case "":
+            return "spans"
+        case _:
+            warn(f"{name}={text!r} is ignored: expected logs or logs/dup")
+            return "spans"
+
+
 def resolve(arguments: Arguments, environ: Mapping[str, str], warn: Warn) -> Config:
     """Settle every value; never raises for what a user or the environment supplied."""
 
@@ -176,5 +192,6 @@ def resolve(arguments: Arguments, environ: Mapping[str, str], warn: Warn) -> Con
         watchdog=pick(given.watchdog, "watchdog", env.WATCHDOG, parse_bool, True),  # noqa: FBT003 - a default, not a flag
         on_finish=pick(given.on_finish, "on_finish", env.ON_FINISH, str, "") or None,
         rules=pick(given.rules, "rules", env.RULES, _existing_file, None),
+        otlp_private=pick(given.otlp_private, "otlp_private", env.OTLP_PRIVATE, parse_bool, False),  # noqa: FBT003 - a default, not a flag
         redact=pick(given.redact, "redact", env.REDACT, _pattern, "") or None,
     )

@@ -12,6 +12,7 @@ from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.fold import RunFold
 from robot_sf_otel.manifest.formats import one_line
 from robot_sf_otel.manifest.schema import PerformanceRecommendation, TelemetrySnapshot
+from robot_sf_otel.semconv.spans import finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -165,7 +166,9 @@ class LiveDiagnosis:
         ids = run.ids()
         if isinstance(span_id, str):
             ids["span_id"] = span_id
-        if isinstance(one, PerformanceRecommendation):
+        new = one.id not in run.recommendations and one.id not in run.anomalies
+        recommendation = isinstance(one, PerformanceRecommendation)
+        if recommendation:
             run.recommendations[one.id] = one
             run.record(e.RecommendationAdded(recommendation=one, **ids))
         else:
@@ -174,13 +177,10 @@ class LiveDiagnosis:
         span = next(
             (step.span for step in run.running_steps() if step.span_id == span_id), run.span
         )
-        recommendation = isinstance(one, PerformanceRecommendation)
         span.add_event(
             semconv.RECOMMENDATION if recommendation else semconv.ANOMALY,
-            {
-                semconv.FINDING_ID: one.id,
-                semconv.FINDING_SEVERITY: one.severity,
-                semconv.FINDING_MESSAGE: one.message,
-            },
+            run.runtime.outgoing.attributes(finding(one.id, one.severity, one.message)),
             timestamp=one.timestamp_ms * 1_000_000,
         )
+        if new and run.runtime.observer is not None:  # what lasted longer is said once more
+            run.runtime.observer.found(run, one, span)

@@ -36,6 +36,10 @@ RULES: Final = "ROBOT_SF_OTEL_RULES"
 REDACT: Final = "ROBOT_SF_OTEL_REDACT"
 """Extra regular expression of names whose values are masked. Default: unset."""
 
+OTLP_PRIVATE: Final = "ROBOT_SF_OTEL_OTLP_PRIVATE"
+"""`true`: command lines, paths, parameters, messages of exceptions and names of users are left out
+of what leaves the machine; the record on disk keeps them. Default: `false`."""
+
 OTEL_SDK_DISABLED: Final = "OTEL_SDK_DISABLED"
 """OpenTelemetry's own switch: `true` turns telemetry off."""
 
@@ -45,8 +49,11 @@ OTEL_TRACES_EXPORTER: Final = "OTEL_TRACES_EXPORTER"
 OTEL_METRICS_EXPORTER: Final = "OTEL_METRICS_EXPORTER"
 """OpenTelemetry's list of metric exporters; `otlp` is implied by an endpoint."""
 
+OTEL_LOGS_EXPORTER: Final = "OTEL_LOGS_EXPORTER"
+"""OpenTelemetry's list of log exporters; `otlp` is implied by an endpoint."""
+
 OTEL_EXPORTER_OTLP_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
-"""Set: spans and metrics also go out by OTLP."""
+"""Set: spans, metrics and events also go out by OTLP."""
 
 OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 """Like OTEL_EXPORTER_OTLP_ENDPOINT, for spans alone."""
@@ -54,8 +61,17 @@ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"
 """Like OTEL_EXPORTER_OTLP_ENDPOINT, for metrics alone."""
 
+OTEL_EXPORTER_OTLP_LOGS_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"
+"""Like OTEL_EXPORTER_OTLP_ENDPOINT, for events alone."""
+
 OTEL_EXPORTER_OTLP_PROTOCOL: Final = "OTEL_EXPORTER_OTLP_PROTOCOL"
 """`grpc` (default) or `http/protobuf`."""
+
+OTEL_RESOURCE_ATTRIBUTES: Final = "OTEL_RESOURCE_ATTRIBUTES"
+"""Attributes of the resource, `name=value,…`; they win over those that are found out."""
+
+OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN: Final = "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN"
+"""`logs`: exceptions go out as log records; `logs/dup`: on spans too. Default: on spans."""
 
 OTEL_SERVICE_NAME: Final = "OTEL_SERVICE_NAME"
 """`service.name` of the resource. Default: `robot-sf-otel`."""

@@ -9,6 +9,8 @@ import socket
 import time
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from robot_sf_otel.analysis.eta import EtaEngine
 from robot_sf_otel.analysis.eta_input import past_run, shown, situation, size_parameter
 from robot_sf_otel.manifest.events import NANOSECONDS, EtaShown
@@ -82,6 +84,23 @@ class Forecast:
         if now >= self._due or (turns != self._turns and now >= self._boundary_due):
             self._work_out(now)
         return self._remaining(now)
+
+    def as_of(self, now: float) -> Eta | None:
+        """Return what was shown last, counted down to `now` (monotonic); None where unknown."""
+        shown, at = self._shown, self._shown_at
+        if shown is None:
+            return None
+        since = max(0.0, now - at)
+
+        def left(seconds: float | None) -> float | None:
+            return None if seconds is None else max(0.0, seconds - since)
+
+        return msgspec.structs.replace(
+            shown,
+            remaining_seconds=left(shown.remaining_seconds),
+            low_seconds=left(shown.low_seconds),
+            high_seconds=left(shown.high_seconds),
+        )
 
     def _now(self) -> float:
         return self._run.runtime.clock.monotonic()

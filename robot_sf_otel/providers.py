@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import os
-import random
-import sys
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from opentelemetry import metrics, trace
+from opentelemetry import _logs, metrics, trace
 
-from robot_sf_otel import environment_variables as env
 from robot_sf_otel import guard, semconv
+from robot_sf_otel.exporters import asked_for, exporters_of
 
 if TYPE_CHECKING:
+    from opentelemetry._logs import LoggerProvider
     from opentelemetry.metrics import MeterProvider
-    from opentelemetry.sdk.resources import Resource
     from opentelemetry.trace import Tracer, TracerProvider
+
+    from robot_sf_otel.redaction.outgoing import Outgoing
 
 EXIT_SECONDS: Final = 2.5
 """How long the end of the process waits for what still has to go out, all waits together."""
@@ -34,6 +34,23 @@ class Providers:
     owned: list[Any] = field(default_factory=list[Any])
     patience: float = EXIT_SECONDS
     """Seconds that are left to wait; none once a Collector has not answered in time."""
+    logger_provider: LoggerProvider | None = None
+    """None where nobody wants events."""
+
+    def renew_meters(self, environ: Mapping[str, str], outgoing: Outgoing) -> MeterProvider | None:
+        """In a forked child: take a meter provider that counts from zero, if it exports anything.
+
+        Returns:
+            The new provider; None where the old one is the application's or exports nothing.
+        """
+        if not any(one is self.meter_provider for one in self.owned) or not asked_for(
+            "metrics", environ
+        ):
+            return None
+        made = _new_meter_provider(environ, outgoing)
+        self.owned = [made if one is self.meter_provider else one for one in self.owned]
+        self.meter_provider = made
+        return made
 
     def flush(self) -> None:
         """Send what waits, for at most 2.5 s."""
@@ -47,41 +64,70 @@ class Providers:
         if not self.owned:
             return
 
-        def work() -> None:
-            for provider in self.owned:
-                with guard.shielded(f"OpenTelemetry {method}"):
-                    getattr(provider, method)()
+        def work(provider: Any) -> None:  # noqa: ANN401 - the SDK's classes
+            with guard.shielded(f"OpenTelemetry {method}"):
+                getattr(provider, method)()
 
-        # The SDK's own deadlines are per exporter and can add up to a minute.
-        thread = threading.Thread(target=work, name=f"robot-sf-otel-{method}", daemon=True)
-        thread.start()
-        thread.join(self.patience)
-        if thread.is_alive():  # `shutdown()` and the end of the process must not both wait for it
-            self.patience = 0.0
+        # The SDK's own deadlines are per exporter and can add up to a minute. One thread each: a
+        # signal that nobody takes must not hold up the others.
+        threads = [
+            threading.Thread(target=work, args=(one,), name=f"robot-sf-otel-{method}", daemon=True)
+            for one in self.owned
+        ]
+        for thread in threads:
+            thread.start()
+        until = time.monotonic() + self.patience
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        if any(thread.is_alive() for thread in threads):
+            self.patience = 0.0  # `shutdown()` and the end of the process must not both wait
 
 
 def obtain(
     tracer_provider: TracerProvider | None,
     meter_provider: MeterProvider | None,
     environ: Mapping[str, str],
+    outgoing: Outgoing,
 ) -> Providers:
-    """Return the given providers, else the global ones that exist, else new ones, set globally."""
+    """Return the given providers, else the global ones that exist, else new ones, set globally.
+
+    Args:
+        tracer_provider: The application's, if it names one.
+        meter_provider: The same for metrics.
+        environ: OpenTelemetry's variables.
+        outgoing: Decides what the resource of new ones tells.
+    """
     owned: list[Any] = []
     if tracer_provider is None:
         existing = trace.get_tracer_provider()
         if isinstance(existing, trace.ProxyTracerProvider):
-            existing = _new_tracer_provider(environ)
+            existing = _new_tracer_provider(environ, outgoing)
             trace.set_tracer_provider(existing)
             owned.append(existing)
         tracer_provider = existing
     if meter_provider is None:
         meters = metrics.get_meter_provider()
         if type(meters).__name__ == "_ProxyMeterProvider":  # it has no public name
-            meters = _new_meter_provider(environ)
+            meters = _new_meter_provider(environ, outgoing)
             metrics.set_meter_provider(meters)
             owned.append(meters)
         meter_provider = meters
-    return Providers(tracer_provider, meter_provider, owned)
+    loggers = _obtain_loggers(environ, outgoing, owned)
+    return Providers(tracer_provider, meter_provider, owned, logger_provider=loggers)
+
+
+def _obtain_loggers(
+    environ: Mapping[str, str], outgoing: Outgoing, owned: list[Any]
+) -> LoggerProvider | None:
+    """Return the global logger provider, a new one where events go somewhere, else None."""
+    existing = _logs.get_logger_provider()
+    if type(existing).__name__ != "ProxyLoggerProvider":  # it has no public name
+        return existing
+    made = _new_logger_provider(environ, outgoing)
+    if made is not None:
+        _logs.set_logger_provider(made)
+        owned.append(made)
+    return made
 
 
 def tracer(provider: TracerProvider, version: str) -> Tracer:
@@ -112,21 +158,14 @@ class UrandomIds:
         return True
 
 
-def _resource(environ: Mapping[str, str]) -> Resource:
-    from opentelemetry.sdk.resources import Resource
-
-    named = environ.get(env.OTEL_SERVICE_NAME) or "service.name=" in environ.get(
-        "OTEL_RESOURCE_ATTRIBUTES", ""
-    )
-    return Resource.create({} if named else {semconv.SERVICE_NAME_KEY: semconv.SERVICE_NAME})
-
-
-def _new_tracer_provider(environ: Mapping[str, str]) -> TracerProvider:
+def _new_tracer_provider(environ: Mapping[str, str], outgoing: Outgoing) -> TracerProvider:
     from opentelemetry.sdk.trace import SpanLimits, TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+    from robot_sf_otel.process_resource import process_resource
+
     ids: Any = UrandomIds()
-    resource = _resource(environ)
+    resource = process_resource(environ, outgoing)
     try:
         provider = TracerProvider(id_generator=ids, resource=resource, shutdown_on_exit=False)
     except ValueError as error:  # OTEL_SPAN_*_LIMIT that is no number
@@ -135,65 +174,36 @@ def _new_tracer_provider(environ: Mapping[str, str]) -> TracerProvider:
         provider = TracerProvider(
             id_generator=ids, resource=resource, shutdown_on_exit=False, span_limits=unlimited
         )
-    names = _exporter_names(
-        environ, env.OTEL_TRACES_EXPORTER, env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
-    )
-    for exporter in _exporters("opentelemetry_traces_exporter", names, environ):
+    for exporter in exporters_of("traces", environ):
         provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider
 
 
-def _new_meter_provider(environ: Mapping[str, str]) -> MeterProvider:
+def _new_meter_provider(environ: Mapping[str, str], outgoing: Outgoing) -> MeterProvider:
     from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import (
-        PeriodicExportingMetricReader,
-    )
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
-    names = _exporter_names(
-        environ, env.OTEL_METRICS_EXPORTER, env.OTEL_EXPORTER_OTLP_METRICS_ENDPOINT
-    )
+    from robot_sf_otel.process_resource import process_resource
+
     readers = [
-        PeriodicExportingMetricReader(exporter)
-        for exporter in _exporters("opentelemetry_metrics_exporter", names, environ)
+        PeriodicExportingMetricReader(exporter) for exporter in exporters_of("metrics", environ)
     ]
-    return MeterProvider(readers, resource=_resource(environ), shutdown_on_exit=False)
+    return MeterProvider(
+        readers, resource=process_resource(environ, outgoing), shutdown_on_exit=False
+    )
 
 
-def _own_random() -> None:
-    """Give OTLP's retries a generator of their own: their jitter draws from the global one."""
-    own = random.Random(os.urandom(16))  # noqa: S311 - jitter, no secret
-    for name, module in list(sys.modules.items()):
-        exporter = name.startswith("opentelemetry.exporter.")
-        if exporter and getattr(module, "random", None) is random:
-            module.random = own  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
+def _new_logger_provider(environ: Mapping[str, str], outgoing: Outgoing) -> LoggerProvider | None:
+    """Return a provider whose queues are bounded; None where no exporter is asked for."""
+    made = exporters_of("logs", environ)
+    if not made:
+        return None
+    from opentelemetry.sdk._logs import LoggerProvider
+    from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 
+    from robot_sf_otel.process_resource import process_resource
 
-def _exporter_names(environ: Mapping[str, str], variable: str, endpoint: str) -> list[str]:
-    """Return the exporters that the environment asks for; an endpoint implies `otlp`."""
-    given = [name.strip() for name in environ.get(variable, "").split(",") if name.strip()]
-    if not given and (environ.get(env.OTEL_EXPORTER_OTLP_ENDPOINT) or environ.get(endpoint)):
-        given = ["otlp"]
-    # The recorder writes the run's record already; the exporter of the same files would be a
-    # second record of the same run.
-    return [name for name in given if name not in ("none", "run_manifest")]
-
-
-def _exporters(group: str, names: list[str], environ: Mapping[str, str]) -> list[Any]:
-    made: list[Any] = []
-    for name in names:
-        wanted = name
-        if name == "otlp":
-            protocol = environ.get(env.OTEL_EXPORTER_OTLP_PROTOCOL, "grpc")
-            wanted = "otlp_proto_grpc" if protocol == "grpc" else "otlp_proto_http"
-        found: list[Callable[[], Any]] = []
-        try:
-            found = [point.load() for point in entry_points(group=group, name=wanted)]
-            made.extend(make() for make in found[:1])
-            _own_random()
-        except Exception as error:  # noqa: BLE001 - an exporter of a third party
-            guard.warn(f"the exporter {name!r} could not be made: {error}")
-            continue
-        if not found:
-            remedy = "pip install 'robot-sf-otel[otlp]'" if name == "otlp" else "install it"
-            guard.warn(f"no exporter {name!r} is installed, so nothing goes there: {remedy}")
-    return made
+    provider = LoggerProvider(process_resource(environ, outgoing), shutdown_on_exit=False)
+    for exporter in made:
+        provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
+    return provider

@@ -22,6 +22,7 @@ from robot_sf_otel.analysis.rule_settings import Evaluation
 from robot_sf_otel.analysis.rules import BUILT_IN
 from robot_sf_otel.cli.main import app
 from robot_sf_otel.manifest import events, fields, schema
+from robot_sf_otel.semconv.instruments import INSTRUMENTS, WRITTEN, Instrument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +109,7 @@ def telemetry() -> str:
         and not name.startswith("_")
         and isinstance(value, str)
         and "." in value
-        and name not in {*_OUTCOMES, *_SPAN_EVENTS}
+        and name not in _SPAN_EVENTS
     ]
     return "\n".join(
         [
@@ -146,14 +147,13 @@ def telemetry() -> str:
             "",
             "| name | kind | unit | description | source | no point when | attributes |",
             "|---|---|---|---|---|---|---|",
-            *(_instrument(one) for one in semconv.INSTRUMENTS),
+            *(_instrument(one) for one in INSTRUMENTS),
             "",
-            "Written once, when a run ends:",
+            "Written when something happens:",
             "",
-            "| name | kind | unit | description |",
-            "|---|---|---|---|",
-            f"| `{semconv.RUN_DURATION}` | histogram | `s` | Duration, by pipeline and result. |",
-            f"| `{semconv.RUN_ERRORS}` | counter | `{{error}}` | Failures, by pipeline and type. |",
+            "| name | kind | unit | description | source | no point when | attributes |",
+            "|---|---|---|---|---|---|---|",
+            *(_instrument(one) for one in WRITTEN),
             "",
             "## Span events",
             "",
@@ -176,7 +176,6 @@ _FINDINGS = (
     f"are of, with\n`{semconv.FINDING_ID}`, `{semconv.FINDING_SEVERITY}` and "
     f"`{semconv.FINDING_MESSAGE}`. [What they mean](recommendations.md)."
 )
-_OUTCOMES = ("RUN_DURATION", "RUN_ERRORS")
 _SPAN_EVENTS = ("RECOMMENDATION", "ANOMALY")
 _BILL = (
     "`usage` of each of `steps[]` in the manifest: counters at the step's end less those at its "
@@ -184,7 +183,7 @@ _BILL = (
 )
 _OBSERVABLE = (
     "Observable instruments; each returns the monitor's last reading, whoever asks. One whose "
-    "reading\nis unknown has no point."
+    "reading\nis unknown has no point, and an attribute that is unknown is left out."
 )
 _MEANING = (
     "What is measured, from where, and when it is unknown. A reading that cannot be had is left "
@@ -192,7 +191,7 @@ _MEANING = (
 )
 
 
-def _instrument(one: semconv.Instrument) -> str:
+def _instrument(one: Instrument) -> str:
     by = ", ".join(f"`{name}`" for name in one.attributes)
     cells = (f"`{one.name}`", one.kind, f"`{one.unit}`", one.description, one.source, one.absent)
     return f"| {' | '.join(_cell(cell) for cell in cells)} | {by} |"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from robot_sf_otel import semconv
 from robot_sf_otel.manifest.codec import clip, metric_value
 from robot_sf_otel.manifest.schema import MetricValue, TelemetrySnapshot
+from robot_sf_otel.semconv.instruments import INSTRUMENTS
 from robot_sf_otel_manifest.translate import MAX_NAME
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ MAX_METRICS: Final = 200
 
 _MIB: Final = 1 << 20
 
-# reading of `semconv.INSTRUMENTS` -> (field of a sample, factor to the field's unit)
+# reading of `semconv.instruments` -> (field of a sample, factor to the field's unit)
 _FIELDS: Final = {
     "container_memory_limit": ("memory_limit_mb", 1 / _MIB),
     "tree_cpu_utilization": ("cpu_percent_process", 100.0),
@@ -32,7 +32,7 @@ _FIELDS: Final = {
 }
 _FIELD_OF: Final = {
     (instrument.name, frozenset(instrument.attributes)): _FIELDS[instrument.reading]
-    for instrument in semconv.INSTRUMENTS
+    for instrument in INSTRUMENTS
     if instrument.reading in _FIELDS
 }
 

@@ -101,7 +101,9 @@ class TensorBoardMirror:
         for line in self._telemetry.lines():
             with suppress(ValueError):  # invalid UTF-8
                 sample = decode_snapshot(line)
-                if sample is not None:
+                if (
+                    sample is not None and sample.process is None
+                ):  # those of other hosts are not its own
                     yield sample.timestamp_ms * _MILLISECONDS, sample
 
     def _file(self, folder: Path, moment: int) -> EventFile:

@@ -46,10 +46,11 @@ def explain(
 ) -> None:
     """Show the evidence of a finding: the samples of its time as a chart, and what to do."""
     from robot_sf_otel.report.evidence import add_evidence, series_of
+    from robot_sf_otel.store.telemetry import own_samples
 
     found = load(context, run)
     finding = _finding(found, finding_id)
-    series = series_of(finding, found.telemetry())
+    series = series_of(finding, own_samples(found.telemetry()))
     if form is TextFormat.JSON:
         import msgspec
 
@@ -104,6 +105,7 @@ def recommend(
     from robot_sf_otel.manifest.schema import Anomaly, PerformanceRecommendation
     from robot_sf_otel.store.history import earlier_runs
     from robot_sf_otel.store.reader import run_events
+    from robot_sf_otel.store.telemetry import own_samples
 
     settings = _settings(rules)
     found = load(context, run)
@@ -112,7 +114,7 @@ def recommend(
     past = Past(earlier_runs(roots, pipeline=record.pipeline), record)
     every = diagnose(
         run_events(found.run_dir),
-        found.telemetry(),
+        own_samples(found.telemetry()),
         settings=settings,
         past=past,
         on_fault=lambda where, error: complain(f"{where} failed and is left out: {error!r}"),

@@ -17,6 +17,7 @@ from robot_sf_otel.cli import (
     demo,
     diagnosis,
     doctor,
+    importing,
     perf_tests,
     recover,
     report,
@@ -81,6 +82,7 @@ report.register(app)
 app.command("watch")(watch.watch)
 app.command("compare")(compare.compare)
 diagnosis.register(app)
+importing.register(app)
 app.command("perf-tests")(perf_tests.perf_tests)
 tensorboard.register(app)
 doctor.register(app)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from robot_sf_otel import environment_variables as env_names
@@ -49,6 +49,15 @@ def variables(run: LiveRun) -> dict[str, str]:
     """Return the variables that name a run and the span of the calling code to a child."""
     step = context.live_step(run)
     return {env_names.TRACEPARENT: run.traceparent(step), env_names.RUN_DIR: str(run.run_dir)}
+
+
+def at_exit_of_worker(work: Callable[[], object]) -> None:
+    """Call `work` when this process ends, if multiprocessing made it: it ends by `os._exit`."""
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    if multiprocessing is not None and multiprocessing.parent_process() is not None:
+        from multiprocessing import util
+
+        util.Finalize(None, work, exitpriority=1)
 
 
 class Published:

@@ -23,6 +23,7 @@ from robot_sf_otel.instrument.run_telemetry import RunTelemetry
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.codec import jsonable
 from robot_sf_otel.manifest.plan import Plan
+from robot_sf_otel.semconv.spans import run_ended, run_name
 from robot_sf_otel.store.layout import make_folder
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class LiveRun:
         self.span = span
         self.owner = owner
         self.name = name
+        self.scenario: str | None = None
         self.parent_span_id = parent_span_id
         self.parent_is_step = root_span_id is not None and parent_span_id != root_span_id
         self.trace_id: str = trace.format_trace_id(span.get_span_context().trace_id)
@@ -189,19 +191,19 @@ class LiveRun:
     def finish(self, status: FinalStatus = "completed", reason: str | None = None) -> None:
         """End a run that `start()` opened."""
         if status == "completed":
-            self._finish(COMPLETED, None)
+            self._finish(COMPLETED)
         elif status == "cancelled":
-            self._finish(Outcome("cancelled", "cancellation", reason=reason), None)
+            self._finish(Outcome("cancelled", "cancellation", reason=reason))
         else:
-            self._finish(Outcome("failed", "failure", reason=reason), None)
+            self._finish(Outcome("failed", "failure", reason=reason))
 
     def end(self, error: BaseException | None) -> None:
         """End the run as the exception that left it says."""
-        self._finish(self.outcome(error), error)
+        self._finish(self.outcome(error))
 
     def finish_as(self, outcome: Outcome) -> None:
         """End the run with an outcome that is known otherwise: the exit code of a command."""
-        self._finish(outcome, None)
+        self._finish(outcome)
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -240,11 +242,11 @@ class LiveRun:
         """Wait until another thread that is closing this run has done so."""
         self._concluded.wait(seconds)
 
-    def _finish(self, outcome: Outcome, error: BaseException | None) -> None:
+    def _finish(self, outcome: Outcome) -> None:
         self._leave()
         if self._generation == context.process.generation and self.owner:
             with guard.shielded("run end"):
-                self.conclude(outcome, error)
+                self.conclude(outcome)
 
     def _leave(self) -> None:
         tokens, self._tokens = self._tokens, None
@@ -268,13 +270,13 @@ class LiveRun:
         published.close(self)
         self._recorder.close()
 
-    def conclude(self, outcome: Outcome, error: BaseException | None = None) -> None:
+    def conclude(self, outcome: Outcome) -> None:
         """Close the record and the span, once; also from the monitor thread after a signal."""
         if self._concluded.is_set() or not self._concluding.acquire(blocking=False):
             return
         try:
             with CtrlCHeld():
-                self._conclude(outcome, error)
+                self._conclude(outcome)
                 self._concluded.set()
         except Exception:
             self._let_go()
@@ -284,13 +286,12 @@ class LiveRun:
             self._concluding.release()
             raise
 
-    def _conclude(self, outcome: Outcome, error: BaseException | None) -> None:
+    def _conclude(self, outcome: Outcome) -> None:
         if not self._end_recorded:
             self._record_end(outcome)
         with guard.shielded("run span"):
-            self.span.set_attribute(semconv.PIPELINE_RESULT, outcome.result)
-            spans.mark_error(self.span, outcome, error)
-            self.span.end()
+            kind = outcome.error.type if outcome.error is not None else None
+            spans.close(self.runtime, self.span, run_ended(outcome.result, kind), outcome)
         with guard.shielded("run end"):
             self._recorder.close()
         self._let_go()
@@ -368,6 +369,17 @@ class LiveRun:
         """Return the seconds to the end of the run as of a step's start or end."""
         observer = self.runtime.observer
         return observer.eta_seconds(self) if observer is not None else None
+
+    def rename(self, pipeline: str) -> None:
+        """Take the name that a child process gave to the run."""
+        self.name = pipeline
+        self.span.update_name(run_name(pipeline))
+        self.span.set_attribute(semconv.PIPELINE_NAME, pipeline)
+
+    @property
+    def ending(self) -> bool:
+        """Whether its end is being written, or was."""
+        return self._concluding.locked()
 
     def elapsed(self) -> float:
         """Return the seconds that the run has run, without pauses."""

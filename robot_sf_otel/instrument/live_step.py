@@ -16,12 +16,13 @@ from robot_sf_otel import guard, semconv
 from robot_sf_otel.instrument import context
 from robot_sf_otel.instrument.child_process import run_child
 from robot_sf_otel.instrument.outcome import COMPLETED, SKIPPED, Outcome, of_exception
-from robot_sf_otel.instrument.spans import mark_error, parent_context
+from robot_sf_otel.instrument.spans import close, parent_context
 from robot_sf_otel.instrument.step import MAX_NAME, InertStep, StepHandle, StepSpec, is_finite
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.codec import clip, metric_value
 from robot_sf_otel.manifest.curve import ProgressCurve
 from robot_sf_otel.manifest.schema import MetricValue, Progress, StepSample
+from robot_sf_otel.semconv.spans import step_ended, step_started
 
 if TYPE_CHECKING:
     import subprocess
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from robot_sf_otel.instrument.live_run import LiveRun
     from robot_sf_otel.instrument.runtime import Runtime
     from robot_sf_otel.manifest.schema import TelemetrySnapshot
+    from robot_sf_otel.semconv.spans import Value
 
 OUTSIDE_RUN: Final = "step-outside-run"
 """Key of the warning that a step belongs to no run."""
@@ -198,6 +200,10 @@ class LiveStep:
         """Run a command that joins the run; see `child_process.run_child`."""
         return run_child(argv, env=env, check=check, timeout=timeout)
 
+    def elapsed(self) -> float:
+        """Return the seconds since the start."""
+        return max(0.0, self.of_run.runtime.clock.monotonic() - self.started)
+
     def progress(self, now: float) -> Progress:
         """Return the progress with the mean rate since the start; `now` is monotonic seconds."""
         seconds = now - self.started
@@ -243,8 +249,7 @@ class LiveStep:
         with guard.shielded("step end"):
             outcome = self._outcome(error)
             self.conclude(outcome, self.of_run.runtime.clock.time_ns())
-            self._settle_span(error, outcome)
-            self._span.end()
+            self.close_span(outcome)
             self.of_run.step_ended(self, outcome)
         self.of_run.capture_cpu_seconds += time.thread_time() - began
 
@@ -292,44 +297,42 @@ class LiveStep:
             )
         )
         self.of_run.record(*closing)
-
-    def _settle_span(self, error: BaseException | None, outcome: Outcome) -> None:
-        attributes: dict[str, str | float] = {
-            semconv.TASK_RUN_RESULT: outcome.result,
-            semconv.STEP_DONE: self.done,
-        }
-        if self.total is not None:
-            attributes[semconv.STEP_TOTAL] = self.total
-        if self._skip_reason is not None:
-            attributes[semconv.STEP_SKIP_REASON] = self._skip_reason
-        self._span.set_attributes(attributes)
-        mark_error(self._span, outcome, error)
+        observer = self.of_run.runtime.observer
+        if observer is not None:
+            observer.step_ended(self.of_run, self, outcome)
 
     def close_span(self, outcome: Outcome) -> None:
-        """End the span of a step that was still running when its run ended."""
-        self._settle_span(None, outcome)
-        self._span.end()
+        """End the span, saying how the step ended."""
+        attributes = step_ended(
+            outcome.result,
+            outcome.error.type if outcome.error is not None else None,
+            done=self.done,
+            total=self.total,
+            skip_reason=self._skip_reason,
+        )
+        close(self.of_run.runtime, self._span, attributes, outcome)
 
 
 class PlainStep(InertStep):
     """A step outside any run: a span and nothing else."""
 
-    __slots__ = ("_redact", "_span", "_token")
+    __slots__ = ("_runtime", "_span", "_token")
 
     def __init__(self, runtime: Runtime, spec: StepSpec) -> None:
         """Begin the span and make it current."""
-        self._redact = runtime.redact.text
-        self._span = runtime.tracer.start_span(spec.step_id, attributes=_attributes(spec))
+        self._runtime = runtime
+        self._span = runtime.tracer.start_span(
+            spec.step_id, attributes=runtime.outgoing.attributes(_attributes(spec))
+        )
         self._token = otel_context.attach(trace.set_span_in_context(self._span))
 
     def end(self, error: BaseException | None) -> None:
         """End the span."""
         detach(self._token)
         with guard.shielded("step end"):
-            outcome = of_exception(error, self._redact)
-            self._span.set_attribute(semconv.TASK_RUN_RESULT, outcome.result)
-            mark_error(self._span, outcome, error)
-            self._span.end()
+            outcome = of_exception(error, self._runtime.redact.text)
+            kind = outcome.error.type if outcome.error is not None else None
+            close(self._runtime, self._span, step_ended(outcome.result, kind), outcome)
 
 
 def detach(token: Token[Context]) -> None:
@@ -341,15 +344,16 @@ def detach(token: Token[Context]) -> None:
         token.var.reset(token)
 
 
-def _attributes(spec: StepSpec) -> dict[str, str | float]:
-    attributes: dict[str, str | float] = {semconv.TASK_NAME: spec.step_id}
-    if spec.title:
-        attributes[semconv.STEP_TITLE] = spec.title
-    if spec.total is not None:
-        attributes[semconv.STEP_TOTAL] = spec.total
-    if spec.unit != "it":
-        attributes[semconv.STEP_UNIT] = spec.unit
-    return attributes
+def _attributes(spec: StepSpec, run: LiveRun | None = None) -> dict[str, Value]:
+    return step_started(
+        spec.step_id,
+        pipeline=run.name if run is not None else None,
+        run_id=run.run_id if run is not None else None,
+        url=run.url if run is not None else None,
+        title=spec.title,
+        total=spec.total,
+        unit=spec.unit,
+    )
 
 
 def begin_step(runtime: Runtime, spec: StepSpec) -> StepHandle:
@@ -379,9 +383,7 @@ def _begin_in(run: LiveRun, spec: StepSpec) -> LiveStep:
         spec = replace(spec, step_id=spec.step_id[:MAX_NAME])
     parent = context.live_step(run) if context.step_var.get() is not None else None
     otel = parent_context(run, parent)
-    attributes = _attributes(spec)
-    attributes[semconv.PIPELINE_RUN_ID] = run.run_id
-    attributes[semconv.TASK_RUN_URL] = run.url
+    attributes = runtime.outgoing.attributes(_attributes(spec, run))
     span = runtime.tracer.start_span(
         spec.step_id, context=otel, kind=SpanKind.INTERNAL, attributes=attributes
     )

@@ -13,7 +13,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
-from robot_sf_otel import guard, semconv
+from robot_sf_otel import guard
 from robot_sf_otel.instrument import context, spans
 from robot_sf_otel.instrument.child_process import published
 from robot_sf_otel.instrument.ctrl_c import CtrlCHeld
@@ -31,6 +31,7 @@ from robot_sf_otel.instrument.step import StepSpec
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.codec import clip
 from robot_sf_otel.manifest.plan import Plan
+from robot_sf_otel.semconv.spans import run_name, run_started
 from robot_sf_otel.store.resuming import CannotResume
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def _open_undisturbed(runtime: Runtime, spec: PipelineSpec) -> RunHandle:
 def _adopt(runtime: Runtime, run: LiveRun, spec: PipelineSpec) -> RunHandle:
     """Give a run that `robot-sf-otel run` opened this pipeline's name, plan and parameters."""
     run.adoptable = False  # a pipeline inside this one is a step
+    run.name = spec.name
     plan = [plan_step(entry) for entry in spec.plan]
     run.steps.plan.replace(plan)
     ids = run.ids()
@@ -146,14 +148,15 @@ def _open_new(runtime: Runtime, spec: PipelineSpec, *, adoptable: bool) -> LiveR
     now_ns = runtime.clock.time_ns()
     recorder = runtime.recorder.open_run(spec.name, now_ns)
     span = runtime.tracer.start_span(
-        f"RUN {spec.name}",
+        run_name(spec.name),
         context=current,
         kind=SpanKind.SERVER,
-        attributes=_attributes(spec, recorder.run_id, recorder.run_dir),
+        attributes=_attributes(runtime, spec, spec.name, recorder),
         links=links,
     )
     plan = Plan(plan_step(entry) for entry in spec.plan)
     run = _owned(runtime, recorder, span, spec.name, plan)
+    run.scenario = spec.scenario
     run.open(
         e.RunStarted(
             **_at(run, now_ns),
@@ -217,16 +220,16 @@ def resume_run(
     before = spans.parse_traceparent(f"00-{state.started.trace_id}-{state.span_id}-01")
     settings: dict[str, Any] = {
         "kind": SpanKind.SERVER,
-        "attributes": _attributes(spec, recorder.run_id, recorder.run_dir)
-        | {semconv.PIPELINE_NAME: state.pipeline},
+        "attributes": _attributes(runtime, spec, state.pipeline, recorder),
     }
-    title = f"RUN {state.pipeline}"
+    title = run_name(state.pipeline)
     if before is None:  # recorded by a program that has no traces
         span = runtime.tracer.start_span(title, **settings)
     else:
         links = [trace.Link(before)]
         span = spans.start_root(runtime.tracer, before.trace_id, title, links=links, **settings)
     run = _owned(runtime, recorder, span, state.pipeline, state.plan)
+    run.scenario = spec.scenario or state.started.scenario_config_path
     run.go_on(state)
     ids = _at(run, now_ns)
     opening: list[e.Event] = [
@@ -262,18 +265,12 @@ def _declared(run: LiveRun, spec: PipelineSpec, ids: dict[str, Any]) -> e.Params
     )
 
 
-def _attributes(spec: PipelineSpec, run_id: str, run_dir: Path) -> dict[str, Any]:
-    attributes: dict[str, Any] = {
-        semconv.PIPELINE_NAME: spec.name,
-        semconv.PIPELINE_ACTION_NAME: "RUN",
-        semconv.PIPELINE_RUN_ID: run_id,
-        semconv.PIPELINE_RUN_URL: run_dir.as_uri(),
-    }
-    if spec.scenario:
-        attributes[semconv.RUN_SCENARIO] = spec.scenario
-    if spec.tags:
-        attributes[semconv.RUN_TAGS] = spec.tags
-    return attributes
+def _attributes(
+    runtime: Runtime, spec: PipelineSpec, pipeline: str, recorder: RunRecorder
+) -> dict[str, Any]:
+    url = recorder.run_dir.as_uri()
+    attributes = run_started(pipeline, recorder.run_id, url, spec.scenario, spec.tags)
+    return runtime.outgoing.attributes(attributes)
 
 
 def _redacted(runtime: Runtime, argv: Iterable[str]) -> list[str]:

@@ -33,6 +33,8 @@ class RunTelemetry:
     def __init__(self, run: LiveRun) -> None:
         self._run = run
         self._metrics: dict[str, MetricValue] = {}
+        self.shown: dict[str, MetricValue] = {}
+        """The last value of each name, those too that a child process has written down already."""
         self._said = OnlyChanges()
         # Re-entrant, because a signal handler of the application may end the run inside a sample.
         self._sampling = threading.RLock()
@@ -42,7 +44,8 @@ class RunTelemetry:
     def log_metric(self, name: str, value: float) -> None:
         """Keep the last value of each name."""
         try:
-            self._metrics[clip(str(name), MAX_NAME)] = metric_value(value)
+            key = clip(str(name), MAX_NAME)
+            self._metrics[key] = self.shown[key] = metric_value(value)
         except (TypeError, ValueError, OverflowError) as error:
             guard.warn_once(f"metric:{name}", f"metric {name!r} is left out: {error}")
 

@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from opentelemetry.trace import Tracer
+    from opentelemetry.trace import Span, SpanContext, Tracer
 
+    from robot_sf_otel.config import ExceptionSignal
     from robot_sf_otel.instrument.live_run import LiveRun
+    from robot_sf_otel.instrument.live_step import LiveStep
     from robot_sf_otel.instrument.outcome import Outcome
     from robot_sf_otel.manifest.events import EtaShown, Event
     from robot_sf_otel.manifest.fold import RunFold
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
         Usage,
     )
     from robot_sf_otel.manifest.state import RunState
+    from robot_sf_otel.semconv.logs import LogEvent
+    from robot_sf_otel.semconv.spans import Value
 
 
 Looked = TypeVar("Looked")
@@ -251,6 +255,30 @@ class Console(Protocol):
         ...
 
 
+class Outgoing(Protocol):
+    """Decides what may leave the machine: for spans and logs, not for the record."""
+
+    def attributes(self, attributes: Mapping[str, Value], /) -> dict[str, Value]:
+        """Return the attributes that may leave, secrets masked."""
+        ...
+
+    def text(self, text: str, /) -> str:
+        """Return text as it may leave."""
+        ...
+
+    def detail(self, text: str, kind: str, /) -> str:
+        """Return what is said of an error: all of it, or only its kind."""
+        ...
+
+
+class Events(Protocol):
+    """Where events go that somebody far away should know of when they happen."""
+
+    def emit(self, event: LogEvent, span: SpanContext, time_unix_nano: int) -> None:
+        """Send an event that belongs to a span. Never waits."""
+        ...
+
+
 class Redact(Protocol):
     """Masks secrets before anything is written."""
 
@@ -276,6 +304,10 @@ class Runtime:
     redact: Redact
     console: Console
     process: str
+    outgoing: Outgoing
+    events: Events | None = None
+    exceptions: ExceptionSignal = "spans"
+    """Where exceptions are reported."""
     sensors: Sensors | None = None
     clock: Clock = field(default_factory=SystemClock)
     observer: Observer | None = None
@@ -310,6 +342,14 @@ class Observer(Protocol):
 
     def eta_seconds(self, run: LiveRun) -> float | None:
         """Return the seconds to the end of a run as of a step's start or end, None if unknown."""
+        ...
+
+    def step_ended(self, run: LiveRun, step: LiveStep, outcome: Outcome) -> None:
+        """Take the last values of a step that has ended."""
+        ...
+
+    def found(self, run: LiveRun, finding: Anomaly | PerformanceRecommendation, span: Span) -> None:
+        """Take what the rules found of the run or step that a span is of."""
         ...
 
     def step_began(self) -> None:

@@ -10,15 +10,21 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCode, TraceFlags
 
-from robot_sf_otel import semconv
+from robot_sf_otel.semconv import logs
+from robot_sf_otel.semconv.spans import EXCEPTION, exception
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, Tracer
 
     from robot_sf_otel.instrument.live_run import LiveRun
     from robot_sf_otel.instrument.live_step import LiveStep
     from robot_sf_otel.instrument.outcome import Outcome
+    from robot_sf_otel.instrument.runtime import Runtime
+    from robot_sf_otel.manifest.schema import ErrorInfo
+    from robot_sf_otel.semconv.spans import Value
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
@@ -97,24 +103,38 @@ def parent_context(run: LiveRun, parent: LiveStep | None) -> Context:
     return trace.set_span_in_context(parent.span if parent is not None else run.span)
 
 
-def mark_error(span: Span, outcome: Outcome, error: BaseException | None) -> None:
-    """Set a span's status, `error.type` and exception as the outcome demands.
+def close(
+    runtime: Runtime,
+    span: Span,
+    attributes: Mapping[str, Value],
+    outcome: Outcome,
+) -> None:
+    """Say on a span how it ended, and end it.
 
-    KeyboardInterrupt and SystemExit would otherwise leave the status unset, like a success.
+    Args:
+        runtime: Tells what may leave the machine.
+        span: The span of a run or step.
+        attributes: What its end adds.
+        outcome: How it ended. KeyboardInterrupt and SystemExit would otherwise leave the status
+            unset, like a success.
     """
-    if outcome.status in ("completed", "skipped"):
-        return
-    reason = outcome.reason or outcome.result
-    span.set_status(Status(StatusCode.ERROR, reason))
-    if outcome.error is not None:
-        span.set_attribute(semconv.ERROR_TYPE, outcome.error.type)
+    span.set_attributes(runtime.outgoing.attributes(attributes))
+    if outcome.status not in ("completed", "skipped"):
+        kind = outcome.error.type if outcome.error is not None else outcome.result
+        reason = runtime.outgoing.detail(outcome.reason or outcome.result, kind)
+        span.set_status(Status(StatusCode.ERROR, reason))
+        if outcome.error is not None:
+            _report(runtime, span, outcome.error)
+    span.end()
+
+
+def _report(runtime: Runtime, span: Span, error: ErrorInfo) -> None:
+    """Report an exception where OpenTelemetry's variable says: on the span, in the logs or both."""
+    if runtime.exceptions != "logs":
         span.add_event(
-            "exception",
-            {
-                "exception.type": outcome.error.type,
-                "exception.message": outcome.error.message,
-                "exception.stacktrace": outcome.error.stacktrace or "",
-            },
+            EXCEPTION,
+            runtime.outgoing.attributes(exception(error.type, error.message, error.stacktrace)),
         )
-    elif error is not None:
-        span.set_attribute(semconv.ERROR_TYPE, type(error).__qualname__)
+    if runtime.exceptions != "spans" and runtime.events is not None:
+        event = logs.exception(error.type, error.message, error.stacktrace)
+        runtime.events.emit(event, span.get_span_context(), runtime.clock.time_ns())

@@ -1,1 +1,1 @@
-"""Runs in other formats: read from them, and written to them."""
+"""Runs on their way from and to other systems: OTLP files and endpoints, other trackers."""

@@ -20,6 +20,7 @@ from robot_sf_otel.manifest.schema import (
     Artifact,
     ErrorInfo,
     Eta,
+    ImportInfo,
     MetricValue,
     PerformanceRecommendation,
     PerformanceTestResult,
@@ -76,6 +77,7 @@ class RunStarted(_Event, tag="run_started"):
     parent_span_id: str | None = None
     linked_run_id: str | None = None
     adoptable: bool = False
+    imported: ImportInfo | None = None
 
 
 class PlanChanged(_Event, tag="plan_changed"):

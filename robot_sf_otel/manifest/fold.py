@@ -366,12 +366,14 @@ class RunFold:
         self,
         *,
         telemetry: dict[str, FieldSummary] | None = None,
+        worker_telemetry: dict[str, dict[str, FieldSummary]] | None = None,
         self_cost: SelfCost | None = None,
     ) -> PipelineRunRecord:
         """Return the record as of the events so far.
 
         Args:
             telemetry: Summary of the samples, which are not events.
+            worker_telemetry: The same of processes on other hosts.
             self_cost: What telemetry cost so far; the final event's own figure wins.
 
         Raises:
@@ -424,6 +426,8 @@ class RunFold:
             eta=eta,
             summary=self._summary(plan, steps, duration),
             telemetry=telemetry or {},
+            worker_telemetry=worker_telemetry or {},
+            imported=header.imported,
             self_cost=cost,
         )
 

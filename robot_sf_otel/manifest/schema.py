@@ -139,9 +139,14 @@ class GpuSample(Struct, kw_only=True, omit_defaults=True):
 
 
 class TelemetrySnapshot(Struct, kw_only=True, omit_defaults=True):
-    """One line of telemetry.jsonl; a reading that could not be had is left out."""
+    """One line of telemetry.jsonl; a reading that could not be had is left out.
+
+    `process` (`<host>:<pid>`) is on the samples of another process than the run's own, which only
+    an imported run has: of other hosts.
+    """
 
     timestamp_ms: int
+    process: str | None = None
     step_id: str | None = None
     steps_per_sec: float | None = None
     progress_done: float | None = None
@@ -288,8 +293,24 @@ class SelfCost(Struct, kw_only=True):
     faults: list[str] = []
 
 
+class ImportInfo(Struct, kw_only=True):
+    """Where the record of a run came from that was not written by the run itself.
+
+    `digest` is of all that was imported: the same data is recognised by it.
+    """
+
+    format: str
+    sources: list[str]
+    digest: str
+    imported_at: str | None = None
+
+
 class PipelineRunRecord(Struct, kw_only=True):
-    """manifest.json: everything that is known about one run."""
+    """manifest.json: everything that is known about one run.
+
+    `worker_telemetry` has the figures of processes on other hosts, by `<host>:<pid>`; only an
+    imported run has them.
+    """
 
     schema_version: int = SCHEMA_VERSION
     run_id: str
@@ -321,4 +342,6 @@ class PipelineRunRecord(Struct, kw_only=True):
     eta: Eta = field(default_factory=Eta)
     summary: RunSummary = field(default_factory=RunSummary)
     telemetry: dict[str, FieldSummary] = {}
+    worker_telemetry: dict[str, dict[str, FieldSummary]] = {}
+    imported: ImportInfo | None = None
     self_cost: SelfCost = field(default_factory=SelfCost, name="self")

@@ -24,7 +24,9 @@ _LARGEST: Final = 1e290
 """Beyond it nothing is a reading, and the sum of a long run would overflow."""
 _BATCH: Final = 512
 """Samples that are taken in at once: whole columns in C are several times faster than values."""
-_NOT_NUMERIC: Final = frozenset({"timestamp_ms", "step_id", "steps", "gpus", "metrics", "notes"})
+_NOT_NUMERIC: Final = frozenset(
+    {"timestamp_ms", "process", "step_id", "steps", "gpus", "metrics", "notes"}
+)
 FIELDS: Final = tuple(
     name for name in TelemetrySnapshot.__struct_fields__ if name not in _NOT_NUMERIC
 )

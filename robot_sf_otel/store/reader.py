@@ -20,7 +20,12 @@ from robot_sf_otel.store.lines import last_lines, read_whole
 from robot_sf_otel.store.lock import owner_state, read_owner
 from robot_sf_otel.store.stamp import take_stamp
 from robot_sf_otel.store.tail import is_too_deep, may_be_deep
-from robot_sf_otel.store.telemetry import iter_snapshots, last_snapshot, summarise
+from robot_sf_otel.store.telemetry import (
+    iter_snapshots,
+    last_snapshot,
+    summarise,
+    summarise_workers,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -235,15 +240,17 @@ def load_run(run_dir: Path, *, telemetry: bool = True, most_bytes: int | None = 
         fold.apply(closing_event(run_dir, fold))
         problems.append("the run was not closed; it is shown as failed")
     figures = written.telemetry if written is not None else {}
+    others = written.worker_telemetry if written is not None else {}
     if telemetry and _is_behind(run_dir, written, alive=state == "alive"):
         samples = RunPaths(run_dir).telemetry
         if most_bytes is None or _size(samples) <= most_bytes:
             figures = summarise(samples)
+            others = summarise_workers(samples) if fold.started.imported is not None else {}
         else:
             problems.append(_OLD_FIGURES if figures else _NO_FIGURES)
     cost = written.self_cost if written is not None else None
     try:
-        record = fold.record(telemetry=figures, self_cost=cost)
+        record = fold.record(telemetry=figures, worker_telemetry=others, self_cost=cost)
     except (ValueError, OverflowError, OSError) as error:  # a time that no calendar has
         raise UnreadableRun(f"{run_dir} cannot be read: {error}") from error
     return LoadedRun(run_dir, record, problems)

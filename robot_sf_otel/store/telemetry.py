@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -130,18 +130,28 @@ def iter_snapshots(path: Path) -> Iterator[TelemetrySnapshot]:
             yield snapshot
 
 
+def own_samples(snapshots: Iterable[TelemetrySnapshot]) -> Iterator[TelemetrySnapshot]:
+    """Yield the samples of the run's own process and its tree, without those of other hosts."""
+    return (snapshot for snapshot in snapshots if snapshot.process is None)
+
+
 def last_snapshot(path: Path) -> TelemetrySnapshot | None:
-    """Return the last sample, reading the end of the file only."""
-    for line in last_lines(path, _TAIL):
-        snapshot = _decoded(line)
-        if snapshot is not None:
-            return snapshot
-    return None
+    """Return the last sample of the run's own process, reading the end of the file only."""
+    return next(own_samples(filter(None, map(_decoded, last_lines(path, _TAIL)))), None)
 
 
 def summarise(path: Path) -> dict[str, FieldSummary]:
-    """Return count, mean, 95th percentile and maximum of each field of a file."""
+    """Return count, mean, 95th percentile and maximum of each field, of the run's own process."""
     summary = TelemetrySummary()
-    for snapshot in iter_snapshots(path):
+    for snapshot in own_samples(iter_snapshots(path)):
         summary.add(snapshot)
     return summary.result()
+
+
+def summarise_workers(path: Path) -> dict[str, dict[str, FieldSummary]]:
+    """Return the same of each process on another host, by its name."""
+    found: dict[str, TelemetrySummary] = {}
+    for snapshot in iter_snapshots(path):
+        if snapshot.process is not None:
+            found.setdefault(snapshot.process, TelemetrySummary()).add(snapshot)
+    return {process: found[process].result() for process in sorted(found)}

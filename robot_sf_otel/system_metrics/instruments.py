@@ -1,4 +1,4 @@
-"""The table of `semconv.INSTRUMENTS` as OpenTelemetry observable instruments.
+"""The tables of `semconv.instruments` as OpenTelemetry instruments.
 
 Callbacks only return the monitor's last reading: a callback runs once for each metric reader, and
 one that measured would give each reader another value.
@@ -6,71 +6,113 @@ one that measured would give each reader another value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry.metrics import Observation
 
 from robot_sf_otel import semconv
+from robot_sf_otel.semconv.instruments import (
+    INSTRUMENTS,
+    RUN_DURATION,
+    RUN_ERRORS,
+    RUN_FINDINGS,
+    STEP_DURATION,
+    WRITTEN,
+)
 
 if TYPE_CHECKING:
-    from opentelemetry.metrics import CallbackOptions, Meter
+    from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter
+    from opentelemetry.util.types import AttributeValue
 
     from robot_sf_otel.system_metrics.points import Points
 
     Readings = Callable[[], Points]
+    AttributesOut = Callable[[Mapping[str, str]], Mapping[str, AttributeValue]]
 
-_BUCKETS: Final = (1, 10, 60, 300, 900, 3600, 3 * 3600, 8 * 3600, 24 * 3600, 72 * 3600, 168 * 3600)
-"""Seconds: a run takes anything from a smoke test to a week."""
+_BUCKETS: Final = (
+    0.01,
+    0.1,
+    1,
+    10,
+    60,
+    300,
+    900,
+    3600,
+    3 * 3600,
+    8 * 3600,
+    24 * 3600,
+    72 * 3600,
+    168 * 3600,
+)
+"""Seconds: a step takes anything from milliseconds, and a run up to a week."""
 
 
-def register(meter: Meter, readings: Readings) -> None:
+def as_it_is(attributes: Mapping[str, str]) -> Mapping[str, AttributeValue]:
+    """Return the attributes unchanged."""
+    return attributes
+
+
+def register(meter: Meter, readings: Readings, outgoing: AttributesOut = as_it_is) -> None:
     """Create the observable instruments; one whose reading is unknown reports no point.
 
     Args:
         meter: Where they are created.
         readings: Returns the points of the last reading.
+        outgoing: Returns the attributes of a point as they may leave the machine.
     """
     create = {
         "gauge": meter.create_observable_gauge,
         "counter": meter.create_observable_counter,
         "updowncounter": meter.create_observable_up_down_counter,
     }
-    for instrument in semconv.INSTRUMENTS:
+    for instrument in INSTRUMENTS:
         create[instrument.kind](
             instrument.name,
-            callbacks=[_callback(instrument.reading, readings)],
+            callbacks=[_callback(instrument.reading, readings, outgoing)],
             unit=instrument.unit,
             description=instrument.description,
         )
 
 
 def _callback(
-    reading: str, readings: Readings
+    reading: str, readings: Readings, outgoing: AttributesOut
 ) -> Callable[[CallbackOptions], Iterable[Observation]]:
     def observe(_: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(value, which) for value, which in readings().get(reading, ())]
+        return [Observation(value, outgoing(which)) for value, which in readings().get(reading, ())]
 
     return observe
 
 
 class RunOutcomes:
-    """The two instruments that are written when a run ends, not read from a sensor.
+    """The instruments that are written when something happens, not read from a sensor.
 
     Args:
         meter: Where they are created.
+        outgoing: Returns the attributes of a point as they may leave the machine.
     """
 
-    def __init__(self, meter: Meter) -> None:
-        self._duration = meter.create_histogram(
-            semconv.RUN_DURATION,
-            unit="s",
-            description="Duration of a pipeline run.",
-            explicit_bucket_boundaries_advisory=_BUCKETS,
-        )
-        self._errors = meter.create_counter(
-            semconv.RUN_ERRORS, unit="{error}", description="Pipeline runs that failed."
-        )
+    def __init__(self, meter: Meter, outgoing: AttributesOut = as_it_is) -> None:
+        self._outgoing = outgoing
+        rows = {row.name: row for row in WRITTEN}
+
+        def histogram(name: str) -> Histogram:
+            return meter.create_histogram(
+                name,
+                unit=rows[name].unit,
+                description=rows[name].description,
+                explicit_bucket_boundaries_advisory=_BUCKETS,
+            )
+
+        def counter(name: str) -> Counter:
+            return meter.create_counter(
+                name, unit=rows[name].unit, description=rows[name].description
+            )
+
+        self._duration = histogram(RUN_DURATION)
+        self._errors = counter(RUN_ERRORS)
+        self._steps = histogram(STEP_DURATION)
+        self._findings = counter(RUN_FINDINGS)
 
     def add(
         self, pipeline: str, result: semconv.Result, seconds: float, error_type: str | None
@@ -87,5 +129,24 @@ class RunOutcomes:
         ended = {**which, semconv.RUN_STATE: "executing", semconv.PIPELINE_RESULT: result}
         if error_type is not None:
             ended[semconv.ERROR_TYPE] = error_type
-            self._errors.add(1, {**which, semconv.ERROR_TYPE: error_type})
-        self._duration.record(seconds, ended)
+            self._errors.add(1, self._outgoing({**which, semconv.ERROR_TYPE: error_type}))
+        self._duration.record(seconds, self._outgoing(ended))
+
+    def add_step(self, pipeline: str, step: str, result: semconv.Result, seconds: float) -> None:
+        """Count a step that has ended."""
+        which = {
+            semconv.PIPELINE_NAME: pipeline,
+            semconv.TASK_NAME: step,
+            semconv.TASK_RUN_RESULT: result,
+        }
+        self._steps.record(seconds, self._outgoing(which))
+
+    def add_finding(self, pipeline: str, finding: str, severity: str, kind: str) -> None:
+        """Count a recommendation or an anomaly."""
+        which = {
+            semconv.PIPELINE_NAME: pipeline,
+            semconv.FINDING_ID: finding,
+            semconv.FINDING_SEVERITY: severity,
+            semconv.FINDING_KIND: kind,
+        }
+        self._findings.add(1, self._outgoing(which))

@@ -1,4 +1,4 @@
-"""The points of the instruments: what each of `semconv.INSTRUMENTS` shows of a reading. Pure."""
+"""What the instruments of machine, process tree and GPUs show of a reading. Pure."""
 
 from __future__ import annotations
 
@@ -18,15 +18,6 @@ class Point(NamedTuple):
 
     value: float
     attributes: Mapping[str, str] = {}
-
-
-class StepProgress(NamedTuple):
-    """The progress of a running step, as the instruments show it."""
-
-    pipeline: str
-    step: str
-    done: float
-    rate: float | None
 
 
 Points = dict[str, list[Point]]
@@ -99,36 +90,6 @@ def _gpu_points(devices: Iterable[DeviceReading]) -> Points:
         add("gpu_energy", device.energy_joules, which)
         add("gpu_temperature", device.temperature_c, which)
     return points
-
-
-def run_points(
-    pipelines: Iterable[str], steps: Iterable[StepProgress], ended: Iterable[str] = ()
-) -> Points:
-    """Return the points of the open runs and of their running steps.
-
-    Args:
-        pipelines: The pipeline of each run that is open.
-        steps: The running steps; the last one of a name counts where several run.
-        ended: Pipelines whose runs have ended: 0 are open, unless others of them are.
-    """
-    active = dict.fromkeys(ended, 0)
-    for pipeline in pipelines:
-        active[pipeline] = active.get(pipeline, 0) + 1
-    named = {(step.pipeline, step.step): step for step in steps}
-    shown = [
-        ({semconv.PIPELINE_NAME: step.pipeline, semconv.TASK_NAME: step.step}, step)
-        for step in named.values()
-    ]
-    return {
-        "active_runs": [
-            Point(count, {semconv.PIPELINE_NAME: pipeline, semconv.RUN_STATE: "executing"})
-            for pipeline, count in active.items()
-        ],
-        "progress_done": [Point(step.done, which) for which, step in shown],
-        "progress_rate": [
-            Point(step.rate, which) for which, step in shown if step.rate is not None
-        ],
-    }
 
 
 def _one(value: float | None) -> list[Point]:

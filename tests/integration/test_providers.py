@@ -98,7 +98,7 @@ def test_metric_readers_see_the_same_values(scripts: Scripts) -> None:
     scripts.run(
         APPLICATION
         + """
-    from robot_sf_otel.semconv import INSTRUMENTS
+    from robot_sf_otel.semconv.instruments import INSTRUMENTS
     configure(tracer_provider=tracers, meter_provider=meters, interval=600)
     with pipeline("p"), step("train", total=10) as this:
         this.advance(4)

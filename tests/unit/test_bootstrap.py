@@ -16,6 +16,7 @@ from robot_sf_otel import bootstrap, configure, current_run, pipeline, shutdown,
 from robot_sf_otel import environment_variables as env
 from robot_sf_otel.instrument import context
 from robot_sf_otel.providers import UrandomIds, obtain
+from robot_sf_otel.redaction import Outgoing, Redactor
 from robot_sf_otel.store.history import find_runs
 from robot_sf_otel.store.reader import load_run
 from tests.unit.warned import warnings_said
@@ -323,7 +324,7 @@ def test_ids_come_from_the_operating_system(monkeypatch: pytest.MonkeyPatch) -> 
 def test_given_providers_are_never_ours_to_shut_down() -> None:
     tracers = TracerProvider(shutdown_on_exit=False)
     meters = MeterProvider(shutdown_on_exit=False)
-    obtained = obtain(tracers, meters, {})
+    obtained = obtain(tracers, meters, {}, Outgoing(Redactor()))
     assert (obtained.tracer_provider, obtained.meter_provider) == (tracers, meters)
     assert obtained.owned == []
 
@@ -356,7 +357,7 @@ def test_bad_limit_of_opentelemetry_warns_and_falls_back(
     from robot_sf_otel import providers
 
     monkeypatch.setenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "many")
-    provider = providers._new_tracer_provider({})
+    provider = providers._new_tracer_provider({}, Outgoing(Redactor()))
     assert isinstance(provider, TracerProvider)
     (warning,) = said
     assert "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT" in warning
@@ -380,9 +381,7 @@ def test_bad_limit_of_opentelemetry_warns_and_falls_back(
 def test_exporters_are_those_that_the_environment_names(
     environ: dict[str, str], expected: list[str]
 ) -> None:
-    from robot_sf_otel.providers import _exporter_names
+    from robot_sf_otel.exporters import _names
 
-    found = _exporter_names(
-        environ, env.OTEL_TRACES_EXPORTER, env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
-    )
+    found = _names(environ, env.OTEL_TRACES_EXPORTER, env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)
     assert found == expected

@@ -10,14 +10,16 @@ from opentelemetry.semconv._incubating.attributes import (
     cicd_attributes,
     cpu_attributes,
     disk_attributes,
+    host_attributes,
     hw_attributes,
+    process_attributes,
     service_attributes,
     system_attributes,
 )
-from opentelemetry.semconv._incubating.metrics import cicd_metrics
 from opentelemetry.semconv.attributes import error_attributes
 
 from robot_sf_otel import semconv
+from robot_sf_otel.semconv.instruments import INSTRUMENTS, WRITTEN, Instrument, Kind
 
 if TYPE_CHECKING:
     import enum
@@ -34,6 +36,11 @@ CONVENTIONAL: Final = {
     "TASK_RUN_URL": cicd_attributes.CICD_PIPELINE_TASK_RUN_URL_FULL,
     "ERROR_TYPE": error_attributes.ERROR_TYPE,
     "SERVICE_NAME_KEY": service_attributes.SERVICE_NAME,
+    "SERVICE_INSTANCE_ID": service_attributes.SERVICE_INSTANCE_ID,
+    "HOST_NAME": host_attributes.HOST_NAME,
+    "PROCESS_PID": process_attributes.PROCESS_PID,
+    "WORKER_ID": cicd_attributes.CICD_WORKER_ID,
+    "WORKER_NAME": cicd_attributes.CICD_WORKER_NAME,
     "RUN_STATE": cicd_attributes.CICD_PIPELINE_RUN_STATE,
     "CPU_MODE": cpu_attributes.CPU_MODE,
     "DISK_DIRECTION": disk_attributes.DISK_IO_DIRECTION,
@@ -42,10 +49,8 @@ CONVENTIONAL: Final = {
     "HW_NAME": hw_attributes.HW_NAME,
     "HW_TYPE": hw_attributes.HW_TYPE,
     "GPU_TASK": hw_attributes.HW_GPU_TASK,
-    "RUN_DURATION": cicd_metrics.CICD_PIPELINE_RUN_DURATION,
-    "RUN_ERRORS": cicd_metrics.CICD_PIPELINE_RUN_ERRORS,
 }
-OUR_OWN: Final = {"SERVICE_NAME", "SCOPE", "INSTRUMENTS"}
+OUR_OWN: Final = {"SERVICE_NAME", "SCOPE"}
 
 
 def constants() -> dict[str, Any]:
@@ -105,32 +110,21 @@ def convention(name: str) -> tuple[str, str]:
     return drawing.kind, drawing.unit
 
 
+EVERY_INSTRUMENT: Final = (*INSTRUMENTS, *WRITTEN)
 CONVENTIONAL_INSTRUMENTS: Final = [
-    instrument for instrument in semconv.INSTRUMENTS if not instrument.name.startswith("robot_sf.")
+    instrument for instrument in EVERY_INSTRUMENT if not instrument.name.startswith("robot_sf.")
 ]
 
 
 @pytest.mark.parametrize("instrument", CONVENTIONAL_INSTRUMENTS, ids=lambda one: one.name)
-def test_instrument_has_the_kind_and_unit_of_the_convention(
-    instrument: semconv.Instrument,
-) -> None:
+def test_instrument_has_the_kind_and_unit_of_the_convention(instrument: Instrument) -> None:
     assert (instrument.kind, instrument.unit) == convention(instrument.name)
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [(semconv.RUN_DURATION, ("histogram", "s")), (semconv.RUN_ERRORS, ("counter", "{error}"))],
-)
-def test_instrument_of_the_end_of_a_run_is_the_conventions(
-    name: str, expected: tuple[str, str]
-) -> None:
-    assert convention(name) == expected
 
 
 @pytest.mark.parametrize(
     ("values", "ours"),
     [
-        (cicd_attributes.CicdPipelineRunStateValues, ["executing"]),
+        (cicd_attributes.CicdPipelineRunStateValues, ["executing", "finalizing"]),
         (cpu_attributes.CpuModeValues, ["user", "system"]),
         (system_attributes.SystemPagingStateValues, ["used", "free"]),
         (disk_attributes.DiskIoDirectionValues, ["read", "write"]),
@@ -143,13 +137,13 @@ def test_values_of_attributes_are_the_conventions(values: type[enum.Enum], ours:
 
 
 def test_table_of_instruments_is_consistent() -> None:
-    names = [instrument.name for instrument in semconv.INSTRUMENTS]
-    readings = [instrument.reading for instrument in semconv.INSTRUMENTS]
+    names = [instrument.name for instrument in EVERY_INSTRUMENT]
+    readings = [instrument.reading for instrument in INSTRUMENTS]
     assert len(set(names)) == len(names)
     assert len(set(readings)) == len(readings)
     assert CONVENTIONAL_INSTRUMENTS
-    for instrument in semconv.INSTRUMENTS:
-        assert instrument.kind in get_args(semconv.Kind)
+    for instrument in EVERY_INSTRUMENT:
+        assert instrument.kind in get_args(Kind)
         assert instrument.unit
         assert instrument.description.endswith(".")
         assert instrument.source
@@ -157,6 +151,6 @@ def test_table_of_instruments_is_consistent() -> None:
 
 
 def test_utilization_is_a_gauge_between_0_and_1() -> None:
-    found = [i for i in semconv.INSTRUMENTS if i.name.endswith("utilization")]
+    found = [i for i in EVERY_INSTRUMENT if i.name.endswith("utilization")]
     assert found
     assert {(i.kind, i.unit) for i in found} == {("gauge", "1")}

@@ -8,6 +8,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricsData
 
 from robot_sf_otel import semconv
 from robot_sf_otel.redaction import Redactor
+from robot_sf_otel.semconv.instruments import INSTRUMENTS
 from robot_sf_otel.system_metrics import instruments
 from robot_sf_otel.system_metrics.points import Point
 from robot_sf_otel_manifest.translate_metrics import MAX_METRICS, snapshot_of
@@ -85,7 +86,7 @@ def test_a_histogram_is_told_as_count_sum_and_extremes() -> None:
 def test_a_known_name_with_other_attributes_is_no_field() -> None:
     metered = Metered()
     name = "robot_sf.process_tree.memory.usage"
-    assert name in {one.name for one in semconv.INSTRUMENTS}
+    assert name in {one.name for one in INSTRUMENTS}
 
     def observe(_: CallbackOptions) -> list[Observation]:
         return [Observation(5, {"pid": 1})]

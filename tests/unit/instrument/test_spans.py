@@ -61,6 +61,7 @@ def test_run_is_a_server_span_and_its_steps_are_internal_children(runs: Captured
     entry = next(entry for entry in record.steps if entry.step_id == "outer")
     assert dict(outer.attributes or {}) == {
         "cicd.pipeline.task.name": "outer",
+        "cicd.pipeline.name": "p",
         "cicd.pipeline.run.id": record.run_id,
         "cicd.pipeline.task.run.id": entry.span_id,
         "cicd.pipeline.task.run.url.full": run_url,

@@ -16,7 +16,8 @@ from opentelemetry.sdk.metrics.export import (
 )
 
 from robot_sf_otel import semconv
-from robot_sf_otel.semconv import INSTRUMENTS, SCOPE
+from robot_sf_otel.semconv import SCOPE
+from robot_sf_otel.semconv.instruments import INSTRUMENTS, WRITTEN
 from robot_sf_otel.system_metrics import instruments
 from robot_sf_otel.system_metrics.points import Point, Points
 
@@ -111,9 +112,10 @@ def test_instrument_is_made_as_the_table_says(
         assert metric.data.is_monotonic == (instrument.kind == "counter")
 
 
-def test_run_ids_are_not_on_metric_points() -> None:
+def test_run_id_is_on_the_points_of_one_instrument_only() -> None:
     ids = {semconv.PIPELINE_RUN_ID, semconv.TASK_RUN_ID}
-    assert not [one.name for one in INSTRUMENTS if ids & set(one.attributes)]
+    with_ids = [one.name for one in (*INSTRUMENTS, *WRITTEN) if ids & set(one.attributes)]
+    assert with_ids == ["robot_sf.run.info"]
 
 
 def test_end_of_a_run_is_a_duration_and_a_failure_an_error_too(
@@ -138,3 +140,30 @@ def test_end_of_a_run_is_a_duration_and_a_failure_an_error_too(
         "cicd.pipeline.name": "imitation",
         "error.type": "ValueError",
     }
+
+
+def test_series_that_is_no_longer_reported_has_no_point(
+    readers: list[InMemoryMetricReader], readings: Readings
+) -> None:
+    readings.now = {"run_info": [Point(1.0, {"robot_sf.run.status": "running"})]}
+    values(readers[0])
+    readings.now = {"run_info": [Point(1.0, {"robot_sf.run.status": "failed"})]}
+    found = values(readers[0])
+    assert found == {"robot_sf.run.info": [(1.0, {"robot_sf.run.status": "failed"})]}
+
+
+def test_steps_and_findings_are_counted_as_the_table_says(
+    provider: tuple[MeterProvider, list[InMemoryMetricReader]],
+) -> None:
+    outcomes = instruments.RunOutcomes(provider[0].get_meter(SCOPE))
+    outcomes.add("imitation", "failure", 90.0, "ValueError")
+    outcomes.add_step("imitation", "train", "success", 0.5)
+    outcomes.add_finding("imitation", "stalled:train", "warning", "anomaly")
+    found = collected(provider[1][0])
+    assert set(found) == {row.name for row in WRITTEN}
+    for row in WRITTEN:
+        metric = found[row.name]
+        assert (metric.unit, metric.description) == (row.unit, row.description)
+        assert isinstance(metric.data, Histogram if row.kind == "histogram" else Sum)
+        (point,) = metric.data.data_points
+        assert set(point.attributes or {}) == set(row.attributes)

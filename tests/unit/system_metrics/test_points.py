@@ -4,25 +4,39 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from robot_sf_otel import semconv
+from robot_sf_otel.semconv.instruments import INSTRUMENTS
 from robot_sf_otel.system_metrics.gpu import GpuReading
-from robot_sf_otel.system_metrics.points import Point, StepProgress, machine_points, run_points
+from robot_sf_otel.system_metrics.points import Point, machine_points
 from robot_sf_otel.system_metrics.reading import MIB
+from robot_sf_otel.system_metrics.run_points import RunShown, StepShown, run_points
 from tests.unit.system_metrics.machine import DEVICE, EVERYTHING, NOTHING, later
 
 AFTER = later(EVERYTHING, 2.0, tree={"cpu_seconds": 12.0})
-STEPS = [StepProgress("imitation", "train", 5.0, 2.5), StepProgress("imitation", "eval", 1.0, None)]
+RUN = RunShown(
+    "imitation",
+    "r-1",
+    "t1",
+    "running",
+    9.0,
+    "x.toml",
+    completed=1,
+    planned=2,
+    remaining=5,
+    low=4,
+    high=6,
+)
+STEPS = [StepShown("imitation", "train", 3.0, 5.0, 10.0, 2.5, {"fps": 30.0})]
 
 
 def test_every_instrument_has_points_of_a_reading_in_which_nothing_is_missing() -> None:
-    points = machine_points(EVERYTHING, AFTER) | run_points(["imitation"], STEPS)
-    assert {row.reading for row in semconv.INSTRUMENTS} == set(points)
+    points = machine_points(EVERYTHING, AFTER) | run_points([RUN], STEPS)
+    assert {row.reading for row in INSTRUMENTS} == set(points)
     assert [name for name, found in points.items() if not found] == []
 
 
 def test_points_have_the_attributes_that_the_table_names() -> None:
-    points = machine_points(EVERYTHING, AFTER) | run_points(["imitation"], STEPS)
-    for row in semconv.INSTRUMENTS:
+    points = machine_points(EVERYTHING, AFTER) | run_points([RUN], STEPS)
+    for row in INSTRUMENTS:
         assert {tuple(point.attributes) for point in points[row.reading]} == {row.attributes}
 
 
@@ -58,23 +72,3 @@ def test_gpus_are_told_apart_by_their_uuid_and_else_by_their_index() -> None:
         Point(350.5, {"hw.id": "gpu1", "hw.type": "gpu"}),
     ]
     assert [point.value for point in points["gpu_memory_utilization"]] == [0.25, 0.25]
-
-
-def test_runs_of_one_pipeline_are_counted_together() -> None:
-    points = run_points(["a", "b", "a"], [])
-    which = [
-        (point.attributes["cicd.pipeline.name"], point.value) for point in points["active_runs"]
-    ]
-    assert which == [("a", 2), ("b", 1)]
-
-
-def test_pipeline_without_an_open_run_has_0_of_them() -> None:
-    points = run_points(["a"], [], ended=["a", "b"])
-    assert [point.value for point in points["active_runs"]] == [1, 0]
-
-
-def test_last_of_several_steps_of_one_name_is_shown() -> None:
-    points = run_points(["a"], [StepProgress("a", "s", 1, None), StepProgress("a", "s", 2, 3.0)])
-    which = {"cicd.pipeline.name": "a", "cicd.pipeline.task.name": "s"}
-    assert points["progress_done"] == [Point(2, which)]
-    assert points["progress_rate"] == [Point(3.0, which)]

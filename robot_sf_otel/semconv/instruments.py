@@ -1,61 +1,16 @@
-"""Every span attribute, instrument and service name that this package emits, in one place.
-
-The names come from OpenTelemetry's semantic conventions (CI/CD, process, system, hardware); what
-has no convention lies under `robot_sf.`. They are written out here because reading and writing
-runs must not need OpenTelemetry; a test compares them with the installed conventions package.
-"""
+"""The tables of the instruments: name, kind, unit, source, attributes."""
 
 from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
-SERVICE_NAME: Final = "robot-sf-otel"
-SCOPE: Final = "robot_sf_otel"
+from robot_sf_otel import semconv
 
-PIPELINE_NAME: Final = "cicd.pipeline.name"
-PIPELINE_ACTION_NAME: Final = "cicd.pipeline.action.name"
-PIPELINE_RESULT: Final = "cicd.pipeline.result"
-PIPELINE_RUN_ID: Final = "cicd.pipeline.run.id"
-PIPELINE_RUN_URL: Final = "cicd.pipeline.run.url.full"
-TASK_NAME: Final = "cicd.pipeline.task.name"
-TASK_RUN_ID: Final = "cicd.pipeline.task.run.id"
-TASK_RUN_RESULT: Final = "cicd.pipeline.task.run.result"
-TASK_RUN_URL: Final = "cicd.pipeline.task.run.url.full"
-ERROR_TYPE: Final = "error.type"
-SERVICE_NAME_KEY: Final = "service.name"
-
-RUN_STATE: Final = "cicd.pipeline.run.state"
-CPU_MODE: Final = "cpu.mode"
-DISK_DIRECTION: Final = "disk.io.direction"
-PAGING_STATE: Final = "system.paging.state"
-HW_ID: Final = "hw.id"
-HW_NAME: Final = "hw.name"
-HW_TYPE: Final = "hw.type"
-GPU_TASK: Final = "hw.gpu.task"
-
-STEP_TITLE: Final = "robot_sf.step.title"
-STEP_UNIT: Final = "robot_sf.step.progress.unit"
-STEP_TOTAL: Final = "robot_sf.step.progress.total"
-STEP_DONE: Final = "robot_sf.step.progress.done"
-STEP_SKIP_REASON: Final = "robot_sf.step.skip_reason"
-RUN_SCENARIO: Final = "robot_sf.run.scenario"
-RUN_TAGS: Final = "robot_sf.run.tags"
-PRESSURE_RESOURCE: Final = "robot_sf.pressure.resource"
-RECOMMENDATION: Final = "robot_sf.recommendation"
-"""Name of a span event; those of its attributes follow."""
-ANOMALY: Final = "robot_sf.anomaly"
-FINDING_ID: Final = "robot_sf.finding.id"
-FINDING_SEVERITY: Final = "robot_sf.finding.severity"
-FINDING_MESSAGE: Final = "robot_sf.finding.message"
-
-Result = Literal["success", "failure", "error", "cancellation", "skip", "timeout"]
-"""Values of `cicd.pipeline.result` and, with `skip`, of `cicd.pipeline.task.run.result`."""
-
-Kind = Literal["gauge", "counter", "updowncounter"]
+Kind = Literal["gauge", "counter", "updowncounter", "histogram"]
 
 
 class Instrument(NamedTuple):
-    """One observable instrument, as a row of the table below."""
+    """One instrument, as a row of the tables below."""
 
     name: str
     kind: Kind
@@ -80,9 +35,16 @@ _NO_LIMIT: Final = "no limit is set, or no cgroup"
 _NO_GROUP: Final = "no cgroup has that controller"
 _NO_GPU: Final = 'no NVIDIA driver, `gpu="off"`, or the device does not tell'
 _NVML: Final = "NVML"
-_GPU: Final = (HW_ID, HW_TYPE, HW_NAME)
-_NO_RUN: Final = "no run, or no step with progress"
-_STEP: Final = (PIPELINE_NAME, TASK_NAME)
+_GPU: Final = (semconv.HW_ID, semconv.HW_TYPE, semconv.HW_NAME)
+_CAPTURE: Final = "capture"
+_ETA: Final = "ETA"
+_NO_ETA: Final = "the run is not open, or its ETA is unknown"
+_PROGRESS: Final = "`advance`, `track`"
+_NO_PROGRESS: Final = "no progress is reported"
+_NO_RUN_YET: Final = "the process has opened no run of the pipeline"
+_NO_RUN_ENDED: Final = "no run has ended"
+_RUN: Final = (semconv.PIPELINE_NAME,)
+_STEP: Final = (semconv.PIPELINE_NAME, semconv.TASK_NAME)
 
 INSTRUMENTS: Final = (
     # -- the instrumented process alone
@@ -94,7 +56,7 @@ INSTRUMENTS: Final = (
         "CPU time of the instrumented process alone.",
         "getrusage(2)",
         _NEVER,
-        (CPU_MODE,),
+        (semconv.CPU_MODE,),
     ),
     Instrument(
         "process.memory.usage",
@@ -141,7 +103,7 @@ INSTRUMENTS: Final = (
         "Swap space of the host.",
         "/proc/meminfo; psutil elsewhere",
         "it cannot be read",
-        (PAGING_STATE,),
+        (semconv.PAGING_STATE,),
     ),
     Instrument(
         "robot_sf.pressure.utilization",
@@ -151,7 +113,7 @@ INSTRUMENTS: Final = (
         "Share of the last 10 s in which some task of the host waited for the resource.",
         "Linux PSI, /proc/pressure",
         "the kernel has no PSI",
-        (PRESSURE_RESOURCE,),
+        (semconv.PRESSURE_RESOURCE,),
     ),
     Instrument(
         "robot_sf.filesystem.free",
@@ -253,7 +215,7 @@ INSTRUMENTS: Final = (
         "Bytes that the process tree read from and wrote to disks, caches apart.",
         "/proc/<pid>/io",
         "no process tells: not on Linux, or not permitted",
-        (DISK_DIRECTION,),
+        (semconv.DISK_DIRECTION,),
     ),
     Instrument(
         "robot_sf.process_tree.process.count",
@@ -292,7 +254,7 @@ INSTRUMENTS: Final = (
         "Share of the time in which a kernel ran on the GPU.",
         _NVML,
         f"{_NO_GPU}; MIG",
-        (*_GPU, GPU_TASK),
+        (*_GPU, semconv.GPU_TASK),
     ),
     Instrument(
         "hw.gpu.memory.usage",
@@ -354,25 +316,122 @@ INSTRUMENTS: Final = (
         _NO_GPU,
         _GPU,
     ),
-    # -- the run itself
+    # -- the runs of this process
+    Instrument(
+        "robot_sf.run.info",
+        "gauge",
+        "{run}",
+        "run_info",
+        "1 for each run, open or ended, with the status that it has; 0 for one that it had.",
+        _CAPTURE,
+        "the process has opened no run; of the last 100 runs only",
+        (
+            semconv.PIPELINE_NAME,
+            semconv.PIPELINE_RUN_ID,
+            semconv.RUN_TRACE_ID,
+            semconv.RUN_STATUS,
+            semconv.RUN_SCENARIO,
+        ),
+    ),
     Instrument(
         "cicd.pipeline.run.active",
         "updowncounter",
         "{run}",
         "active_runs",
-        "Runs that this process has open.",
-        "capture",
-        "no run is open",
-        (PIPELINE_NAME, RUN_STATE),
+        "Runs that this process has open; 0 from the end of the last one on.",
+        _CAPTURE,
+        "the process has opened no run of the pipeline",
+        (semconv.PIPELINE_NAME, semconv.RUN_STATE),
+    ),
+    Instrument(
+        "robot_sf.run.elapsed",
+        "gauge",
+        "s",
+        "run_elapsed",
+        "How long the pipeline's last run has run; stays from its end on.",
+        _CAPTURE,
+        _NO_RUN_YET,
+        _RUN,
+    ),
+    Instrument(
+        "robot_sf.run.eta.remaining",
+        "gauge",
+        "s",
+        "eta_remaining",
+        "Predicted time to the end of the run.",
+        _ETA,
+        _NO_ETA,
+        _RUN,
+    ),
+    Instrument(
+        "robot_sf.run.eta.low",
+        "gauge",
+        "s",
+        "eta_low",
+        "Lower end of the 80 % interval of that time.",
+        _ETA,
+        _NO_ETA,
+        _RUN,
+    ),
+    Instrument(
+        "robot_sf.run.eta.high",
+        "gauge",
+        "s",
+        "eta_high",
+        "Upper end of the 80 % interval of that time.",
+        _ETA,
+        _NO_ETA,
+        _RUN,
+    ),
+    Instrument(
+        "robot_sf.run.steps.completed",
+        "gauge",
+        "{step}",
+        "steps_completed",
+        "Top-level steps of the run that have completed, each once; stays from its end on.",
+        _CAPTURE,
+        _NO_RUN_YET,
+        _RUN,
+    ),
+    Instrument(
+        "robot_sf.run.steps.planned",
+        "gauge",
+        "{step}",
+        "steps_planned",
+        "Top-level steps of the run, without skipped ones; stays from its end on.",
+        _CAPTURE,
+        "nothing is planned and no step has begun",
+        _RUN,
+    ),
+    # -- its steps
+    Instrument(
+        "robot_sf.step.elapsed",
+        "gauge",
+        "s",
+        "step_elapsed",
+        "How long a running step has run.",
+        _CAPTURE,
+        "the step is not running",
+        _STEP,
     ),
     Instrument(
         "robot_sf.run.progress.done",
         "gauge",
         "{unit}",
         "progress_done",
-        "Units of progress done in a running step.",
-        "`advance`, `track`",
-        _NO_RUN,
+        "Units of progress done in a step; stays from its end on.",
+        _PROGRESS,
+        _NO_PROGRESS,
+        _STEP,
+    ),
+    Instrument(
+        "robot_sf.run.progress.total",
+        "gauge",
+        "{unit}",
+        "progress_total",
+        "Units of progress that there are in a step; stays from its end on.",
+        "`total=`",
+        "no total is known",
         _STEP,
     ),
     Instrument(
@@ -381,14 +440,78 @@ INSTRUMENTS: Final = (
         "{unit}/s",
         "progress_rate",
         "Units of progress a second in a running step.",
-        "`advance`, `track`",
-        _NO_RUN,
+        _PROGRESS,
+        f"{_NO_PROGRESS}; the step is not running",
         _STEP,
     ),
+    Instrument(
+        "robot_sf.step.metric",
+        "gauge",
+        "{value}",
+        "step_metrics",
+        "The last value of a logged metric, by its name; stays from the end of the step on.",
+        "`log_metric`",
+        "none is logged; beyond 100 names",
+        (*_STEP, semconv.METRIC_NAME),
+    ),
 )
-"""Instruments that the monitor feeds; every reader sees the same last reading."""
+"""Instruments that are observed; every reader sees the same last reading."""
 
 RUN_DURATION: Final = "cicd.pipeline.run.duration"
-"""Histogram in seconds, recorded when a run ends; pipeline, result and state tell points apart."""
 RUN_ERRORS: Final = "cicd.pipeline.run.errors"
-"""Counter of `{error}`, one when a run fails; pipeline and `error.type` tell points apart."""
+STEP_DURATION: Final = "robot_sf.step.duration"
+RUN_FINDINGS: Final = "robot_sf.run.findings"
+
+WRITTEN: Final = (
+    Instrument(
+        RUN_DURATION,
+        "histogram",
+        "s",
+        "",
+        "Duration of a pipeline run.",
+        "the end of a run",
+        _NO_RUN_ENDED,
+        (
+            semconv.PIPELINE_NAME,
+            semconv.RUN_STATE,
+            semconv.PIPELINE_RESULT,
+            semconv.ERROR_TYPE,
+        ),
+    ),
+    Instrument(
+        RUN_ERRORS,
+        "counter",
+        "{error}",
+        "",
+        "Pipeline runs that failed.",
+        "the end of a run that failed",
+        "none has failed",
+        (semconv.PIPELINE_NAME, semconv.ERROR_TYPE),
+    ),
+    Instrument(
+        STEP_DURATION,
+        "histogram",
+        "s",
+        "",
+        "Duration of a step.",
+        "the end of a step",
+        "none has ended",
+        (*_STEP, semconv.TASK_RUN_RESULT),
+    ),
+    Instrument(
+        RUN_FINDINGS,
+        "counter",
+        "{finding}",
+        "",
+        "What the rules found in the runs.",
+        "a recommendation or an anomaly",
+        "nothing was found",
+        (
+            semconv.PIPELINE_NAME,
+            semconv.FINDING_ID,
+            semconv.FINDING_SEVERITY,
+            semconv.FINDING_KIND,
+        ),
+    ),
+)
+"""Instruments that are written when something happens."""

@@ -1,0 +1,202 @@
+"""A run directory made of what was recorded elsewhere: written whole, once, beside all others."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from robot_sf_otel.manifest.codec import encode_event, encode_snapshot
+from robot_sf_otel.manifest.events import Event, RunRecovered, RunStarted, rfc3339
+from robot_sf_otel.manifest.fold import RunFold
+from robot_sf_otel.manifest.schema import TERMINAL_RUN, ImportInfo
+from robot_sf_otel.store.derived import write_derived
+from robot_sf_otel.store.directories import first_line
+from robot_sf_otel.store.files import replace_atomically
+from robot_sf_otel.store.layout import TRACKER_DIR, RunPaths, check_run_name, make_folder, slug
+from robot_sf_otel.store.telemetry import summarise, summarise_workers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from robot_sf_otel.manifest.schema import PipelineRunRecord, TelemetrySnapshot
+
+UNFINISHED: Final = "the end of the run is not in what was imported"
+MAX_NAMES: Final = 1_000
+"""Names that are tried for one run: it, it-2, it-3, …."""
+
+
+class Written(NamedTuple):
+    """What became of a run that was to be imported."""
+
+    run_dir: Path
+    is_new: bool
+    """Whether it was written now; False where the same data had been imported before."""
+    record: PipelineRunRecord | None = None
+    """Of a run that was written now."""
+
+
+def write_imported(
+    root: Path,
+    *,
+    run_id: str,
+    events: Sequence[Event],
+    snapshots: Iterable[TelemetrySnapshot],
+    format: str,  # noqa: A002 - as in the record
+    sources: Sequence[str],
+    now_ns: int,
+) -> Written:
+    """Write the directory of a run that was recorded elsewhere, or recognise that it is here.
+
+    No directory that exists is touched: a name that is taken gets `-2`, `-3`, …, and the directory
+    is shown to nobody before all of it is written. A run whose end is not known is closed at its
+    last sign of life.
+
+    Args:
+        root: The artifact root.
+        run_id: What the run is called; a name that no directory can have is made one.
+        events: What happened, in any order, exactly one `RunStarted` among it.
+        snapshots: Its samples in order of time; they are read once, as they come.
+        format: What it was read from, `otlp` or `robot_sf`.
+        sources: The files that it was read from, for people.
+        now_ns: Unix nanoseconds, for the record.
+
+    Raises:
+        ValueError: There is no start of the run among the events, or more than one.
+        OSError: It cannot be written; nothing of it is left.
+    """
+    started, ordered = _in_order(events)
+    name = _name(run_id)
+    tracker = root / TRACKER_DIR
+    make_folder(tracker)
+    hidden = tracker / f".import-{os.urandom(8).hex()}"
+    hidden.mkdir()
+    try:
+        digest, last_ms = _write_samples(RunPaths(hidden).telemetry, ordered, started, snapshots)
+        run_dir = _claim(tracker, name, digest)
+        if run_dir is None:
+            return Written(_same(tracker, name, digest), is_new=False)
+        begun = msgspec.structs.replace(
+            started,
+            run_id=run_dir.name,
+            artifact_dir=str(run_dir),
+            imported=ImportInfo(
+                format=format, sources=list(sources), digest=digest, imported_at=rfc3339(now_ns)
+            ),
+        )
+        record = _fill(run_dir, hidden, [begun, *ordered], last_ms)
+        return Written(run_dir, is_new=True, record=record)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _in_order(events: Sequence[Event]) -> tuple[RunStarted, list[Event]]:
+    started = [event for event in events if isinstance(event, RunStarted)]
+    if len(started) != 1:
+        raise ValueError(f"a run begins once: {len(started)} starts are among its events")
+    rest = [event for event in events if not isinstance(event, RunStarted)]
+    return started[0], sorted(rest, key=lambda event: event.time_unix_nano)
+
+
+def _name(run_id: str) -> str:
+    try:
+        return check_run_name(run_id)
+    except ValueError:
+        return slug(run_id)
+
+
+def _write_samples(
+    path: Path,
+    events: Iterable[Event],
+    started: RunStarted,
+    snapshots: Iterable[TelemetrySnapshot],
+) -> tuple[str, int]:
+    """Write the samples; return a digest of all that is imported, and the time of the last one."""
+    digest = hashlib.sha256()
+    same = msgspec.structs.replace(started, run_id="", artifact_dir=None, imported=None)
+    for event in (same, *events):
+        digest.update(encode_event(event))
+    last_ms = 0
+    with path.open("xb") as file:
+        for snapshot in snapshots:
+            line = encode_snapshot(snapshot)
+            digest.update(line)
+            file.write(line)
+            last_ms = max(last_ms, snapshot.timestamp_ms)
+        if not last_ms:
+            path.unlink()
+    return digest.hexdigest(), last_ms
+
+
+def _names(name: str) -> Iterable[str]:
+    yield name
+    yield from (f"{name}-{number}" for number in range(2, MAX_NAMES))
+
+
+def _holds(run_dir: Path, digest: str) -> bool:
+    imported: Any = first_line(run_dir).get("imported")
+    return isinstance(imported, dict) and imported.get("digest") == digest
+
+
+def _claim(tracker: Path, name: str, digest: str) -> Path | None:
+    """Create the directory, exclusively; None where the same data lies in one already.
+
+    Raises:
+        OSError: It cannot be created.
+    """
+    for candidate in _names(name):
+        run_dir = tracker / candidate
+        try:
+            run_dir.mkdir()
+        except FileExistsError:
+            if _holds(run_dir, digest):
+                return None
+            continue
+        return run_dir
+    raise FileExistsError(f"{MAX_NAMES} runs are called {name} already")
+
+
+def _same(tracker: Path, name: str, digest: str) -> Path:
+    return next(tracker / one for one in _names(name) if _holds(tracker / one, digest))
+
+
+def _fill(run_dir: Path, hidden: Path, events: list[Event], last_ms: int) -> PipelineRunRecord:
+    """Fill the directory of a run: its journal comes last, for that makes it one."""
+    fold = RunFold()
+    for event in events:
+        fold.apply(event)
+    if fold.status not in TERMINAL_RUN:
+        last_ns = max(*(event.time_unix_nano for event in events), last_ms * 1_000_000)
+        events.append(
+            RunRecovered(
+                time_unix_nano=last_ns,
+                trace_id=events[0].trace_id,
+                span_id=fold.sessions.span_id,
+                status="failed",
+                result="error",
+                reason=UNFINISHED,
+                duration_seconds=fold.sessions.ran_until(last_ns),
+            )
+        )
+        fold.apply(events[-1])
+    paths = RunPaths(run_dir)
+    journal = b"".join(map(encode_event, events))
+    try:
+        if last_ms:
+            RunPaths(hidden).telemetry.rename(paths.telemetry)
+        record = fold.record(
+            telemetry=summarise(paths.telemetry),
+            worker_telemetry=summarise_workers(paths.telemetry),
+        )
+        replace_atomically(paths.journal, journal, sync=True)
+    except BaseException:  # nobody has seen it: it holds no journal yet
+        with suppress(OSError):
+            shutil.rmtree(run_dir)
+        raise
+    write_derived(run_dir, record)
+    return record

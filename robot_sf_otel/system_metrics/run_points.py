@@ -1,0 +1,127 @@
+"""What the instruments of runs and steps show of those that this process runs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from robot_sf_otel import semconv
+from robot_sf_otel.system_metrics.points import Point, Points
+
+RUNNING = "running"
+
+
+class RunShown(NamedTuple):
+    """A run of this process, open or ended."""
+
+    pipeline: str
+    run_id: str
+    trace_id: str
+    status: str
+    """`running` until it has ended."""
+    elapsed: float
+    """Seconds."""
+    scenario: str | None = None
+    ending: bool = False
+    """Whether its end is being written."""
+    completed: int = 0
+    planned: int | None = None
+    remaining: float | None = None
+    """Seconds; None where no ETA is known."""
+    low: float | None = None
+    high: float | None = None
+
+
+class StepShown(NamedTuple):
+    """A step of this process, running or ended."""
+
+    pipeline: str
+    step: str | None
+    """None for what belongs to the run as a whole."""
+    elapsed: float | None = None
+    """Seconds; None once it has ended."""
+    done: float | None = None
+    """None where no progress is reported."""
+    total: float | None = None
+    rate: float | None = None
+    metrics: Mapping[str, float] = {}
+    """The last value of each logged metric."""
+
+
+def run_points(runs: Iterable[RunShown], steps: Iterable[StepShown]) -> Points:
+    """Return the points of runs and steps.
+
+    Args:
+        runs: Those that this process opened, the oldest first; where several of a pipeline are
+            known the last one is shown, except by the instruments that count or tell them apart.
+        steps: Those that it ran, the oldest first; the last one of a name is shown.
+    """
+    every = list(runs)
+    last = {run.pipeline: run for run in every}
+    shown = {(step.pipeline, step.step): step for step in steps}
+    of_run = [({semconv.PIPELINE_NAME: name}, run) for name, run in last.items()]
+    of_step = [(_of_step(step), step) for step in shown.values()]
+    return {
+        "run_info": list(_info(every)),
+        "active_runs": _active(every),
+        "run_elapsed": _known((run.elapsed, which) for which, run in of_run),
+        "eta_remaining": _known((run.remaining, which) for which, run in of_run),
+        "eta_low": _known((run.low, which) for which, run in of_run),
+        "eta_high": _known((run.high, which) for which, run in of_run),
+        "steps_completed": _known((run.completed, which) for which, run in of_run),
+        "steps_planned": _known((run.planned, which) for which, run in of_run),
+        "step_elapsed": _known((step.elapsed, which) for which, step in of_step),
+        "progress_done": _known((step.done, which) for which, step in of_step),
+        "progress_total": _known((step.total, which) for which, step in of_step),
+        "progress_rate": _known((step.rate, which) for which, step in of_step),
+        "step_metrics": [
+            Point(value, {**which, semconv.METRIC_NAME: name})
+            for which, step in of_step
+            for name, value in step.metrics.items()
+        ],
+    }
+
+
+def _of_step(step: StepShown) -> dict[str, str]:
+    which = {semconv.PIPELINE_NAME: step.pipeline}
+    if step.step is not None:
+        which[semconv.TASK_NAME] = step.step
+    return which
+
+
+def info_attributes(run: RunShown, status: str) -> dict[str, str]:
+    """Return what tells a run apart from all others, with a status that it has or had."""
+    which = {
+        semconv.PIPELINE_NAME: run.pipeline,
+        semconv.PIPELINE_RUN_ID: run.run_id,
+        semconv.RUN_TRACE_ID: run.trace_id,
+        semconv.RUN_STATUS: status,
+    }
+    if run.scenario is not None:
+        which[semconv.RUN_SCENARIO] = run.scenario
+    return which
+
+
+def _info(runs: Iterable[RunShown]) -> Iterator[Point]:
+    for run in runs:
+        yield Point(1, info_attributes(run, run.status))
+        # A backend takes a series that is no longer reported for current for minutes.
+        if run.status != RUNNING:
+            yield Point(0, info_attributes(run, RUNNING))
+
+
+def _active(runs: Iterable[RunShown]) -> list[Point]:
+    active: dict[tuple[str, str], int] = {}
+    for run in runs:
+        for state, ending in (("executing", False), ("finalizing", True)):
+            counts = run.status == RUNNING and run.ending == ending
+            which = run.pipeline, state
+            active[which] = active.get(which, 0) + counts
+    return [
+        Point(count, {semconv.PIPELINE_NAME: pipeline, semconv.RUN_STATE: state})
+        for (pipeline, state), count in active.items()
+    ]
+
+
+def _known(values: Iterable[tuple[float | None, Mapping[str, str]]]) -> list[Point]:
+    return [Point(value, which) for value, which in values if value is not None]
