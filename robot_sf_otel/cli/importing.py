@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from robot_sf_otel.cli.common import TextFormat, artifact_roots, complain, fail, write_json
+from robot_sf_otel.environment_variables import REDACT
 
 if TYPE_CHECKING:
+    from robot_sf_otel.redaction import Redactor
     from robot_sf_otel.store.imported import Written
 
 
@@ -38,7 +41,19 @@ def from_robot_sf(
     """Import run directories of the original tracker, or folders of many."""
     from robot_sf_otel.interop.robot_sf import PIPELINE, import_old_runs
 
-    yield from import_old_runs(places, root, now_ns, pipeline=pipeline or PIPELINE)
+    yield from import_old_runs(
+        places, root, now_ns, pipeline=pipeline or PIPELINE, redact=_redactor()
+    )
+
+
+def _redactor() -> Redactor:
+    from robot_sf_otel.redaction import Redactor
+
+    pattern = os.environ.get(REDACT) or None
+    try:
+        return Redactor(pattern)
+    except ValueError as error:
+        fail(f"{REDACT}: {error}")
 
 
 IMPORTERS: Final[Mapping[SourceFormat, Importer]] = {SourceFormat.ROBOT_SF: from_robot_sf}
@@ -77,13 +92,7 @@ def import_runs(
     if len(kinds) > 1:
         fail("files and folders of several kinds: import one kind at a time, or say --from")
     kind = kinds.pop()
-    importer = IMPORTERS.get(kind)
-    if importer is None:
-        fail(f"this version cannot import {kind}")
-    if pipeline is not None:
-        if kind is not SourceFormat.ROBOT_SF:
-            raise typer.BadParameter(f"{kind} names the pipeline itself", param_hint="'--pipeline'")
-        importer = functools.partial(from_robot_sf, pipeline=pipeline)
+    importer = _importer(kind, pipeline)
     found: list[dict[str, Any]] = []
     problems = 0
     try:
@@ -103,6 +112,17 @@ def import_runs(
         write_json(found)
     if not found:
         fail("there is no run in what was given")
+
+
+def _importer(kind: SourceFormat, pipeline: str | None) -> Importer:
+    importer = IMPORTERS.get(kind)
+    if importer is None:
+        fail(f"this version cannot import {kind}")
+    if pipeline is None:
+        return importer
+    if kind is not SourceFormat.ROBOT_SF:
+        raise typer.BadParameter(f"{kind} names the pipeline itself", param_hint="'--pipeline'")
+    return functools.partial(from_robot_sf, pipeline=pipeline)
 
 
 def _kind(path: Path) -> SourceFormat:
