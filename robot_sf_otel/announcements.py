@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from robot_sf_otel.instrument import context
 from robot_sf_otel.manifest.events import NANOSECONDS
-from robot_sf_otel.manifest.schema import Anomaly, PerformanceRecommendation
+from robot_sf_otel.manifest.schema import Anomaly
 from robot_sf_otel.semconv import logs
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from robot_sf_otel.instrument.live_run import LiveRun
     from robot_sf_otel.instrument.live_step import LiveStep
+    from robot_sf_otel.manifest.schema import PerformanceRecommendation
 
 
 class Announcements:
@@ -48,16 +49,15 @@ class Announcements:
         events = run.runtime.events
         if events is None:
             return
-        recommended = isinstance(one, PerformanceRecommendation)
         event = logs.finding(
-            anomaly=not recommended,
+            anomaly=isinstance(one, Anomaly),
             identity=one.id,
             severity=one.severity,
             message=one.message,
             pipeline=run.name,
             run_id=run.run_id,
             step_id=one.step_id,
-            actions=one.suggested_actions if recommended else (),
+            actions=() if isinstance(one, Anomaly) else one.suggested_actions,
         )
         events.emit(event, span.get_span_context(), one.timestamp_ms * 1_000_000)
 

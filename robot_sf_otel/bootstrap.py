@@ -243,7 +243,7 @@ def _observe(
         # Registered once a provider: the same instruments again would count everything twice.
         if _installed.metered is not obtained.meter_provider:
             _meter(obtained.meter_provider)
-        observer.outcomes = _installed.outcomes
+        observer.outward.outcomes = _installed.outcomes
     return observer
 
 
@@ -265,7 +265,7 @@ def _meter_child() -> None:
     made = obtained.renew_meters(os.environ, _installed.outgoing)
     if made is not None and _installed.observer is not None:
         _meter(made)
-        _installed.observer.outcomes = _installed.outcomes
+        _installed.observer.outward.outcomes = _installed.outcomes
 
 
 def _readings() -> Points:
@@ -343,7 +343,7 @@ def _after_fork_in_child() -> None:
         runtime.console.silence()
         if _installed.observer is not None:
             runtime.sensors = _installed.observer.after_fork_in_child()
-            _installed.observer.in_child = _meter_child
+            _installed.observer.outward.in_child = _meter_child
         for run in context.process.live_runs:
             run.recorder.abandon()
             run.become_child(runtime.recorder.worker(run.run_dir, run.run_id))

@@ -167,8 +167,9 @@ class LiveDiagnosis:
         if isinstance(span_id, str):
             ids["span_id"] = span_id
         new = one.id not in run.recommendations and one.id not in run.anomalies
-        recommendation = isinstance(one, PerformanceRecommendation)
-        if recommendation:
+        name = semconv.ANOMALY
+        if isinstance(one, PerformanceRecommendation):
+            name = semconv.RECOMMENDATION
             run.recommendations[one.id] = one
             run.record(e.RecommendationAdded(recommendation=one, **ids))
         else:
@@ -178,9 +179,9 @@ class LiveDiagnosis:
             (step.span for step in run.running_steps() if step.span_id == span_id), run.span
         )
         span.add_event(
-            semconv.RECOMMENDATION if recommendation else semconv.ANOMALY,
+            name,
             run.runtime.outgoing.attributes(finding(one.id, one.severity, one.message)),
             timestamp=one.timestamp_ms * 1_000_000,
         )
         if new and run.runtime.observer is not None:  # what lasted longer is said once more
-            run.runtime.observer.found(run, one, span)
+            run.runtime.observer.outward.found(run, one, span)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -42,6 +43,7 @@ class RunFigures:
         self._now = 0.0
         self._ended: deque[RunShown] = deque(maxlen=KEPT_RUNS)
         self._steps: dict[tuple[str, str | None], StepShown] = {}
+        self._waiting: deque[tuple[str, LiveStep]] = deque(maxlen=KEPT_STEPS)
         self._counted: dict[str, tuple[int, int]] = {}
         self._due: dict[str, float] = {}
 
@@ -53,12 +55,18 @@ class RunFigures:
     def opened(self, run: LiveRun) -> None:
         """Forget the steps of the pipeline's run before this one."""
         self.now()
+        self._take_in()
         self._steps = {key: step for key, step in self._steps.items() if key[0] != run.name}
 
     def step_ended(self, run: LiveRun, step: LiveStep) -> None:
-        """Keep the last values of a step."""
-        self.now()
-        self._keep(self._step(run.name, step))
+        """Keep the last values of a step; whoever asks for them next does the work."""
+        self._waiting.append((run.name, step))
+
+    def _take_in(self) -> None:
+        with suppress(IndexError):  # another reader's thread took the last one
+            while self._waiting:
+                pipeline, step = self._waiting.popleft()
+                self._keep(self._step(pipeline, step))
 
     def _keep(self, last: StepShown) -> None:
         key = last.pipeline, last.step
@@ -69,11 +77,15 @@ class RunFigures:
         kept[key] = last
         self._steps = kept  # replaced and not changed: an exporter's thread may be reading it
 
+    def left(self, run: LiveRun) -> None:
+        """Keep what this process reported of a run as a whole."""
+        self._keep(_whole(run))
+
     def ended(self, run: LiveRun, outcome: Outcome) -> None:
         """Keep a run with how it ended."""
         self.now()
         self._ended.append(self._run(run, outcome.status))
-        self._keep(_whole(run))
+        self.left(run)
         self._counted.pop(run.run_id, None)
         self._due.pop(run.run_id, None)
 
@@ -98,6 +110,7 @@ class RunFigures:
 
     def points(self) -> Points:
         """Return the points of runs and steps as they stand now."""
+        self._take_in()
         live = list(context.process.live_runs)
         owned = [self._run(run) for run in live if run.owner]
         steps = [*self._steps.values(), *map(_whole, live)]
@@ -107,6 +120,7 @@ class RunFigures:
     def forget(self) -> None:
         """In a forked child: what is shown is the parent's."""
         self._ended.clear()
+        self._waiting.clear()
         self._steps = {}
         self._counted.clear()
         self._due.clear()

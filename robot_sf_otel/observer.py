@@ -12,31 +12,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from robot_sf_otel import guard
-from robot_sf_otel.announcements import Announcements
 from robot_sf_otel.diagnosis import LiveDiagnosis
-from robot_sf_otel.figures import RunFigures
 from robot_sf_otel.forecast import Forecast, JoinedForecast
 from robot_sf_otel.instrument import child_process, context
 from robot_sf_otel.instrument.outcome import Outcome
 from robot_sf_otel.manifest.events import TelemetryFault
-from robot_sf_otel.manifest.schema import Anomaly, SelfCost
+from robot_sf_otel.manifest.schema import SelfCost
 from robot_sf_otel.on_finish import start_on_finish
+from robot_sf_otel.outward import Outward
 from robot_sf_otel.run_history import RunHistory
-from robot_sf_otel.semconv.spans import error_type
 from robot_sf_otel.signals import SIGNUM, Termination
 from robot_sf_otel.system_metrics.monitor import Monitor
 from robot_sf_otel.system_metrics.points import machine_points
 from robot_sf_otel.watchdog.starting import Watchdog
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import Span
 
     from robot_sf_otel.config import Config
     from robot_sf_otel.instrument.live_run import LiveRun
-    from robot_sf_otel.instrument.live_step import LiveStep
     from robot_sf_otel.instrument.runtime import Console
-    from robot_sf_otel.manifest.schema import Eta, PerformanceRecommendation, TelemetrySnapshot
-    from robot_sf_otel.system_metrics.instruments import RunOutcomes
+    from robot_sf_otel.manifest.schema import Eta, TelemetrySnapshot
     from robot_sf_otel.system_metrics.points import Points
     from robot_sf_otel.system_metrics.reading import MachineReading
     from robot_sf_otel.system_metrics.sensors import SystemSensors
@@ -97,19 +92,13 @@ class RunObserver:
         self._sensors = sensors
         self._console = console
         self._facts = facts
-        self._flush = flush
         self._watched: dict[str, _Watched] = {}
         self._joined: dict[str, JoinedForecast] = {}
         self._other_cpu_seconds = 0.0
-        self._figures = RunFigures(self._eta_as_of)
-        self._announcements = Announcements()
-        self._flushes = False
-        self.in_child: Callable[[], None] | None = None
-        """Called at the first step of a forked child."""
+        self.outward = Outward(self._eta_as_of, flush)
         self._past = (0.0, 0)
         self._shown: tuple[MachineReading, Points] | None = None
         self._faults_due = 0.0
-        self.outcomes: RunOutcomes | None = None
         self._unwritten: deque[LiveRun] = deque(maxlen=UNWRITTEN_RUNS)
         self._starting = threading.Lock()
         self._opening = threading.RLock()
@@ -145,9 +134,7 @@ class RunObserver:
     def run_opened(self, run: LiveRun) -> None:
         """Take the first sample of a run and watch it from now on."""
         watched = self._watched[run.run_id] = self._watch(run)
-        self._figures.opened(run)
-        with guard.shielded("event log"):
-            self._announcements.run_opened(run)
+        self.outward.run_opened(run)
         self._start()
         self._sample(run)
         with guard.shielded("watchdog"):  # before the facts: their thread would slow its start
@@ -181,36 +168,14 @@ class RunObserver:
         if watched is not None:
             with guard.shielded("diagnosis"), self._billed():
                 watched.diagnosis.finish(self.cost(run))
-        with guard.shielded("instruments"), self._billed():
-            self._figures.count(run, last=True)
-
-    def step_ended(self, run: LiveRun, step: LiveStep, outcome: Outcome) -> None:
-        """Take the last values of a step, of whichever process the run is."""
-        with guard.shielded("instruments"):
-            self._figures.step_ended(run, step)
-            if self.outcomes is not None:
-                self.outcomes.add_step(run.name, step.step_id, outcome.result, step.elapsed())
-
-    def found(self, run: LiveRun, finding: Anomaly | PerformanceRecommendation, span: Span) -> None:
-        """Count what the rules found, and tell of it."""
-        with guard.shielded("instruments"):
-            self._announcements.found(run, finding, span)
-            if self.outcomes is not None:
-                kind = "anomaly" if isinstance(finding, Anomaly) else "recommendation"
-                # Not its id, which counts the stalls of a step: each would be a series.
-                name = f"{finding.trigger}:{finding.step_id or 'run'}"
-                self.outcomes.add_finding(run.name, name, finding.severity, kind)
+        with self._billed():
+            self.outward.kept_up(run, last=True)
 
     def run_closed(self, run: LiveRun, outcome: Outcome) -> None:
         """Let go of a run; without live runs the thread ends and SIGTERM is given back."""
         self._let_watchdog_go(run)
         self._watched.pop(run.run_id, None)
-        with guard.shielded("instruments"):
-            self._figures.ended(run, outcome)
-            if self.outcomes is not None:
-                known = outcome.error.type if outcome.error is not None else None
-                error = error_type(outcome.result, known)
-                self.outcomes.add(run.name, outcome.result, run.elapsed(), error)
+        self.outward.run_closed(run, outcome)
         if self._config.on_finish:
             with guard.shielded("on_finish"):
                 start_on_finish(self._config.on_finish, run.run_dir, outcome.status)
@@ -254,13 +219,7 @@ class RunObserver:
 
     def step_began(self) -> None:
         """Start the thread in a child process, whose progress has to be written."""
-        self._figures.now()
-        if not self._flushes:
-            self._flushes = True
-            with guard.shielded("exit of a worker"):
-                child_process.at_exit_of_worker(self._flush)
-                if self.in_child is not None:
-                    self.in_child()
+        self.outward.step_began()
         if not self._monitor.running:
             with guard.shielded("monitor start"):
                 self._monitor.start()
@@ -288,7 +247,7 @@ class RunObserver:
 
     def readings(self) -> Points:
         """Return the points of the last reading for the instruments, and those of the runs."""
-        return self._machine() | self._figures.points()
+        return self._machine() | self.outward.points()
 
     def _machine(self) -> Points:
         last = self._sensors.last
@@ -308,9 +267,7 @@ class RunObserver:
         self._monitor.abandon()
         with guard.shielded("signal handler"):
             self._termination.restore()
-        self._figures.forget()
-        self._announcements = Announcements()
-        self._flushes = False
+        self.outward.forget()
         self._watched.clear()
         self._joined.clear()
         self._unwritten.clear()
@@ -379,9 +336,6 @@ class RunObserver:
     def _tick(self) -> None:
         """Take a sample for each run of this process; tell those of others how far it is."""
         reading = None
-        self._figures.now()
-        with guard.shielded("event log"):
-            self._announcements.steps()
         for run in list(context.process.live_runs):
             with guard.shielded("sample"):
                 if not run.owner:
@@ -390,6 +344,7 @@ class RunObserver:
                 if reading is None:
                     reading = self._read()
                 run.telemetry.sample(reading)
+        self.outward.sampled()
 
     def _keep_up(self) -> None:
         """Write what may wait, at most for 1 % of the time, and draw what is seen."""
@@ -408,8 +363,7 @@ class RunObserver:
                 run.recorder.refresh(cost)
                 with guard.shielded("diagnosis"):
                     watched.diagnosis.keep_up(cost)
-                with guard.shielded("instruments"):
-                    self._figures.count(run)
+                self.outward.kept_up(run)
             self._console.tick(run.steps.views(), eta, run.elapsed())
 
     def _report_faults(self, run: LiveRun) -> None:
@@ -432,7 +386,7 @@ class RunObserver:
                     run.conclude(Outcome("cancelled", "cancellation", reason="SIGTERM"))
                     run.wait_concluded(CONCLUDE_SECONDS)
         with suppress(Exception):
-            self._flush()
+            self.outward.send()
         # Last: the pipeline goes on when its child has ended, and could end this process first.
         child_process.forward(signum)
         self._termination.die()

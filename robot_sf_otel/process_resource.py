@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 from robot_sf_otel import semconv
-from robot_sf_otel.store.identity import host_name, process_identity
+from robot_sf_otel.store.identity import host_name, instance_id, process_identity
 
 if TYPE_CHECKING:
     from robot_sf_otel.redaction.outgoing import Outgoing
     from robot_sf_otel.semconv.spans import Value
-
-_NAMESPACE: Final = uuid.UUID("4d63009a-8d0f-11ee-aad7-4c796ed8e320")
-"""Of `service.instance.id`, from the conventions."""
 
 _NUMBERS: Final[Mapping[str, tuple[str, ...]]] = {
     semconv.WORKER_RANK: ("RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID"),
@@ -49,10 +45,9 @@ def process_attributes(environ: Mapping[str, str]) -> dict[str, Value]:
     """
     me = process_identity()
     told = worker(environ)
-    who = f"{me.host}/{me.boot_id}/{me.pid_namespace}/{me.pid}/{me.start_time}"
     rank = told.get(semconv.WORKER_RANK)
     return {
-        semconv.SERVICE_INSTANCE_ID: str(uuid.uuid5(_NAMESPACE, who)),
+        semconv.SERVICE_INSTANCE_ID: instance_id(me),
         semconv.HOST_NAME: host_name(),
         semconv.PROCESS_PID: me.pid,
         semconv.WORKER_ID: f"{me.host}:{me.pid}",  # as the record names processes

@@ -109,7 +109,7 @@ def telemetry() -> str:
         and not name.startswith("_")
         and isinstance(value, str)
         and "." in value
-        and name not in _SPAN_EVENTS
+        and name not in _EVENTS
     ]
     return "\n".join(
         [
@@ -155,7 +155,7 @@ def telemetry() -> str:
             "|---|---|---|---|---|---|---|",
             *(_instrument(one) for one in WRITTEN),
             "",
-            "## Span events",
+            "## Events",
             "",
             _FINDINGS,
             "",
@@ -172,11 +172,13 @@ def telemetry() -> str:
 
 
 _FINDINGS = (
-    f"`{semconv.RECOMMENDATION}` and `{semconv.ANOMALY}`, on the span of the step or run that they "
-    f"are of, with\n`{semconv.FINDING_ID}`, `{semconv.FINDING_SEVERITY}` and "
-    f"`{semconv.FINDING_MESSAGE}`. [What they mean](recommendations.md)."
+    f"`{semconv.RUN_STARTED}` and `{semconv.STEP_STARTED}` as log records; "
+    f"`{semconv.RECOMMENDATION}` and `{semconv.ANOMALY}`\nas log records and on the span of the "
+    f"step or run that they are of, with `{semconv.FINDING_ID}`,\n`{semconv.FINDING_SEVERITY}` and "
+    f"`{semconv.FINDING_MESSAGE}`. [What they mean](recommendations.md);\n"
+    "[what leaves the process, and when](../explanation/opentelemetry.md)."
 )
-_SPAN_EVENTS = ("RECOMMENDATION", "ANOMALY")
+_EVENTS = ("RUN_STARTED", "STEP_STARTED", "RECOMMENDATION", "ANOMALY")
 _BILL = (
     "`usage` of each of `steps[]` in the manifest: counters at the step's end less those at its "
     "start."

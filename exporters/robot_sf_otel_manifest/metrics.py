@@ -9,9 +9,10 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 
 from robot_sf_otel import guard
 from robot_sf_otel.config import Arguments, resolve, switched
+from robot_sf_otel.manifest.from_points import snapshot_of
 from robot_sf_otel.redaction import Redactor
+from robot_sf_otel_manifest.readable import points_of
 from robot_sf_otel_manifest.samples import desk_of
-from robot_sf_otel_manifest.translate_metrics import snapshot_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +52,7 @@ class ManifestMetricExporter(MetricExporter):
         if self._shut:
             return MetricExportResult.FAILURE
         with guard.shielded("metric exporter"):
-            snapshot = snapshot_of(metrics_data, self._redact)
+            snapshot = snapshot_of(points_of(metrics_data), self._redact)
             if snapshot is not None:
                 self._desk.leave(snapshot)
             return MetricExportResult.SUCCESS

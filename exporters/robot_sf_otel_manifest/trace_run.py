@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from robot_sf_otel import guard
 from robot_sf_otel.manifest import events as e
+from robot_sf_otel.manifest import from_spans
 from robot_sf_otel.manifest.fold import RunFold
 from robot_sf_otel.manifest.schema import SelfCost
 from robot_sf_otel.manifest.statistics import TelemetrySummary
@@ -20,14 +21,12 @@ from robot_sf_otel.store.layout import RunPaths, worker_journal
 from robot_sf_otel.store.lock import RunLock
 from robot_sf_otel.store.reader import fold_run, worker_journals
 from robot_sf_otel.store.telemetry import TelemetryWriter, summarise
-from robot_sf_otel_manifest import translate
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
-
+    from robot_sf_otel.manifest.from_spans import Origin
     from robot_sf_otel.manifest.schema import RunStatus, TelemetrySnapshot
+    from robot_sf_otel.manifest.spans import RecordedSpan
     from robot_sf_otel.redaction import Redactor
-    from robot_sf_otel_manifest.translate import Origin
 
 MAX_STEPS: Final = 10_000
 """Spans of one trace that are recorded; the rest is counted, so that memory stays bounded."""
@@ -52,16 +51,16 @@ class ClosedRun:
     dirty: bool = False
     next_write: float = 0.0
 
-    def owns(self, span: ReadableSpan) -> bool:
+    def owns(self, span: RecordedSpan) -> bool:
         """Return whether a span of the same trace belongs to this run and not to a later one."""
-        within = (span.start_time or 0) < self.end_ns
-        return within or translate.parent_id_of(span) == self.root_span_id is not None
+        within = span.start_ns < self.end_ns
+        return within or span.parent_span_id == self.root_span_id is not None
 
-    def amend(self, spans: list[ReadableSpan], redact: Redactor, process: str | None) -> bool:
+    def amend(self, spans: list[RecordedSpan], redact: Redactor, process: str | None) -> bool:
         """Add spans that ended after the root; return whether they are on disk."""
         kept = spans[: max(0, MAX_STEPS - self.steps)]
         self.steps += len(kept)
-        events = [event for span in kept for event in translate.step_events(span, redact, process)]
+        events = [event for span in kept for event in from_spans.step_events(span, redact, process)]
         if len(kept) < len(spans):
             events.append(_left_out(len(spans) - len(kept), self.end_ns, self.trace_id))
         journal = JournalWriter(RunPaths(self.run_dir).journal, on_fault=guard.storage_fault)
@@ -153,14 +152,14 @@ class TraceRun:
             self._buffer.append(event)
             self._fold.apply(event)
 
-    def take(self, span: ReadableSpan, process: str | None) -> None:
+    def take(self, span: RecordedSpan, process: str | None) -> None:
         """Gather an ended span as a step."""
-        self._last_ns = max(self._last_ns, span.end_time or 0)
+        self._last_ns = max(self._last_ns, span.end_ns)
         if self.steps >= MAX_STEPS:
             self.left_out += 1
             return
         self.steps += 1
-        self.add(*translate.step_events(span, self._redact, process))
+        self.add(*from_spans.step_events(span, self._redact, process))
 
     def sample(self, snapshot: TelemetrySnapshot) -> None:
         """Append a telemetry sample."""
@@ -200,11 +199,11 @@ class TraceRun:
             events_dropped=stats.events_dropped,
         )
 
-    def finish(self, root: ReadableSpan) -> tuple[ClosedRun, bool]:
+    def finish(self, root: RecordedSpan) -> tuple[ClosedRun, bool]:
         """Close the run as its root span ended; return what to remember, and success."""
-        self.end_ns = root.end_time or self._last_ns
-        self.add(*translate.root_events(root, self._redact))
-        return self._end(translate.run_finished(root, self._redact), translate.span_id_of(root))
+        self.end_ns = root.end_ns
+        self.add(*from_spans.root_events(root, self._redact))
+        return self._end(from_spans.run_finished(root, self._redact), root.span_id)
 
     def give_up(
         self, reason: str, *, status: RunStatus = "failed", result: str = "error"
@@ -280,7 +279,7 @@ def origin_of(redact: Redactor, argv: list[str], initiator: list[str]) -> Origin
     except OSError:  # the folder was deleted under the process
         cwd = None
     host = socket.gethostname()
-    return translate.Origin(
+    return from_spans.Origin(
         process=f"{host}:{os.getpid()}",
         hostname=host,
         argv=tuple(redact.argv(argv)),

@@ -22,9 +22,10 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from robot_sf_otel import environment_variables as env
 from robot_sf_otel import guard, semconv
 from robot_sf_otel.config import Arguments, resolve, switched
+from robot_sf_otel.manifest import from_spans
 from robot_sf_otel.redaction import Redactor
 from robot_sf_otel.store.layout import TRACKER_DIR, RunPaths, create_run_dir
-from robot_sf_otel_manifest import translate
+from robot_sf_otel_manifest.readable import recorded
 from robot_sf_otel_manifest.samples import desk_of
 from robot_sf_otel_manifest.trace_run import ClosedRun, TraceRun, origin_of
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
     from robot_sf_otel.manifest.schema import TelemetrySnapshot
+    from robot_sf_otel.manifest.spans import RecordedSpan
 
 MAX_OPEN: Final = 64
 """Traces whose root has not ended yet; one more, and the one that was silent longest is closed."""
@@ -82,7 +84,8 @@ class ManifestSpanExporter(SpanExporter):
         """
         written = False
         with guard.shielded("span exporter"), self._lock:
-            written = self._off or (not self._shut and self._export(spans))
+            ended = [one for one in map(recorded, spans) if one is not None]
+            written = self._off or (not self._shut and self._export(ended))
         return SpanExportResult.SUCCESS if written else SpanExportResult.FAILURE
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
@@ -111,12 +114,10 @@ class ManifestSpanExporter(SpanExporter):
 
     # ---------------------------------------------------------------------------------------- spans
 
-    def _export(self, spans: Sequence[ReadableSpan]) -> bool:
-        traces: dict[str, list[ReadableSpan]] = {}
+    def _export(self, spans: Sequence[RecordedSpan]) -> bool:
+        traces: dict[str, list[RecordedSpan]] = {}
         for span in spans:
-            trace = translate.trace_id_of(span)
-            if trace is not None and span.end_time is not None:
-                traces.setdefault(trace, []).append(span)
+            traces.setdefault(span.trace_id, []).append(span)
         written = True
         for trace, members in traces.items():
             done = False
@@ -129,10 +130,10 @@ class ManifestSpanExporter(SpanExporter):
         self._take_samples()
         return written
 
-    def _export_trace(self, trace: str, spans: list[ReadableSpan]) -> bool:
+    def _export_trace(self, trace: str, spans: list[RecordedSpan]) -> bool:
         """Record spans of one trace, which may hold several runs one after the other."""
         written = True
-        late: dict[Path, tuple[ClosedRun, list[ReadableSpan]]] = {}
+        late: dict[Path, tuple[ClosedRun, list[RecordedSpan]]] = {}
         for index, span in enumerate(spans):
             run = self._open.get(trace)
             closed = self._closed.get(trace)
@@ -144,8 +145,8 @@ class ManifestSpanExporter(SpanExporter):
             if run is None:
                 written = False
                 break
-            if translate.is_local_root(span):
-                self._take_samples(root_ended=(run, span.end_time or 0))
+            if span.is_local_root:
+                self._take_samples(root_ended=(run, span.end_ns))
                 written = self._close(trace, run.finish(span)) and written
             else:
                 run.take(span, self._origin.process)
@@ -158,18 +159,18 @@ class ManifestSpanExporter(SpanExporter):
             written = closed.amend(members, self._redact, self._origin.process) and written
         return written
 
-    def _begin(self, trace: str, spans: list[ReadableSpan]) -> TraceRun | None:
+    def _begin(self, trace: str, spans: list[RecordedSpan]) -> TraceRun | None:
         """Open the run of a trace with what is known of it; None where the disk refuses."""
-        first = min(spans, key=lambda span: span.start_time or 0)
-        root = next(filter(translate.is_local_root, spans), None)
-        pipeline = translate.pipeline_of(root) if root else translate.service_of(first)
-        now_ns = ((root or first).start_time) or 0
+        first = min(spans, key=lambda span: span.start_ns)
+        root = next((span for span in spans if span.is_local_root), None)
+        pipeline = from_spans.pipeline_of(root) if root else from_spans.service_of(first)
+        now_ns = (root or first).start_ns
         try:
             run_dir = self._create(pipeline, now_ns)
         except OSError as error:
             guard.storage_fault(f"creating a run under {self._root}", error)
             return None
-        started = translate.run_started(
+        started = from_spans.run_started(
             first,
             root=root,
             run_id=run_dir.name,
@@ -177,7 +178,7 @@ class ManifestSpanExporter(SpanExporter):
             origin=self._origin,
         )
         run = TraceRun(run_dir, started, self._redact)
-        run.add(translate.resource_facts(first, self._redact, self._origin.hostname))
+        run.add(from_spans.resource_facts(first, self._redact, self._origin.hostname))
         self._open[trace] = run
         self._closed.pop(trace, None)
         self._runs += 1
@@ -207,7 +208,7 @@ class ManifestSpanExporter(SpanExporter):
 
     # ------------------------------------------------------------------------- recorded by our own
 
-    def _is_recorded(self, trace: str, spans: list[ReadableSpan]) -> bool:
+    def _is_recorded(self, trace: str, spans: list[RecordedSpan]) -> bool:
         """Return whether the recorder of this package writes the run of this trace.
 
         Its spans carry the run's id. Spans of other code in the same trace may end before any of
@@ -229,13 +230,13 @@ class ManifestSpanExporter(SpanExporter):
             self._close(trace, run.give_up(reason, status="cancelled", result="cancellation"))
         return True
 
-    def _own_run(self, span: ReadableSpan) -> Path | None:
+    def _own_run(self, span: RecordedSpan) -> Path | None:
         """Return the run directory of a span of ours, None where there is none."""
-        run_id = translate.text_of(span, semconv.PIPELINE_RUN_ID)
-        if not translate.is_ours(span) or run_id is None:
+        run_id = from_spans.text_of(span, semconv.PIPELINE_RUN_ID)
+        if not from_spans.is_ours(span) or run_id is None:
             return None
-        url = translate.text_of(span, semconv.PIPELINE_RUN_URL)
-        url = url or translate.text_of(span, semconv.TASK_RUN_URL) or ""
+        url = from_spans.text_of(span, semconv.PIPELINE_RUN_URL)
+        url = url or from_spans.text_of(span, semconv.TASK_RUN_URL) or ""
         places = [self._root / TRACKER_DIR / run_id, Path(unquote(urlsplit(url).path) or ".")]
         found = (place for place in places if place.name == run_id)
         return next((place for place in found if RunPaths(place).journal.exists()), None)

@@ -30,7 +30,7 @@ class Check:
 
 
 _LEAST_PYTHON: Final = (3, 11)
-_LEAST_OTEL: Final = (1, 43)
+_LEAST_OTEL: Final = (1, 44)
 _PACKAGES: Final = (
     "robot-sf-otel",
     "opentelemetry-api",
@@ -106,7 +106,7 @@ def _packages() -> Iterator[Check]:
         yield Check(
             "OpenTelemetry",
             "problem",
-            f"SDK {sdk} is older than 1.43",
+            f"SDK {sdk} is older than 1.44",
             "pip install -U opentelemetry-api opentelemetry-sdk",
         )
     recorders = metadata.entry_points(group="robot_sf_otel_recorder")

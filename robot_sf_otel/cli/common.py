@@ -15,6 +15,7 @@ from robot_sf_otel import environment_variables as env
 if TYPE_CHECKING:
     from robot_sf_otel.analysis.durations import StepDuration
     from robot_sf_otel.manifest.schema import PipelineRunRecord
+    from robot_sf_otel.redaction.outgoing import Outgoing
     from robot_sf_otel.report.page import Page
     from robot_sf_otel.store.reader import LoadedRun
 
@@ -47,6 +48,22 @@ def artifact_roots(context: typer.Context) -> list[Path]:
     """Return the artifact roots of this call: option, then environment, then `output`."""
     settings: dict[str, list[Path]] = context.obj or {}
     return settings.get("artifact_roots") or [Path(os.environ.get(env.ARTIFACT_ROOT) or "output")]
+
+
+def outgoing(private: bool | None) -> Outgoing:
+    """Return what decides which attributes may leave the machine.
+
+    Args:
+        private: Whether paths, commands and messages are left out; None is as the environment says.
+    """
+    from robot_sf_otel import guard
+    from robot_sf_otel.config import Arguments, resolve
+    from robot_sf_otel.redaction import Redactor
+    from robot_sf_otel.redaction.outgoing import Outgoing
+
+    config = resolve(Arguments(), os.environ, guard.warn)
+    chosen = config.otlp_private if private is None else private
+    return Outgoing(Redactor(config.redact), private=chosen)
 
 
 def complain(message: str) -> None:

@@ -20,6 +20,7 @@ from robot_sf_otel.cli import (
     importing,
     perf_tests,
     recover,
+    replaying,
     report,
     retention,
     run,
@@ -82,6 +83,7 @@ report.register(app)
 app.command("watch")(watch.watch)
 app.command("compare")(compare.compare)
 diagnosis.register(app)
+replaying.register(app)
 importing.register(app)
 app.command("perf-tests")(perf_tests.perf_tests)
 tensorboard.register(app)

@@ -21,6 +21,7 @@ from robot_sf_otel.cli.common import (
     fail,
     load,
     new_page,
+    outgoing,
     show,
     write_bytes,
     write_json,
@@ -53,6 +54,7 @@ class ExportFormat(StrEnum):
 
     JSON = "json"
     MARKDOWN = "markdown"
+    OTLP = "otlp"
 
 
 _SUFFIXES: Final = {".json": ExportFormat.JSON, ".md": ExportFormat.MARKDOWN}
@@ -194,15 +196,29 @@ def summary(
 def export(
     context: typer.Context,
     output: Annotated[
-        Path, typer.Option("--output", metavar="PATH", help="The file to write.", dir_okay=True)
+        Path,
+        typer.Option(
+            "--output",
+            metavar="PATH",
+            help="The file to write; of `otlp` the folder for a file a signal.",
+            dir_okay=True,
+        ),
     ],
     run: RunArgument = LATEST,
     form: Annotated[
         ExportFormat | None,
         typer.Option("--format", help="By default what the name ends with: .json or .md."),
     ] = None,
+    private: Annotated[
+        bool | None,
+        typer.Option(
+            "--private/--no-private",
+            help="`otlp`: leave out paths, commands and messages of exceptions.",
+            show_default="$ROBOT_SF_OTEL_OTLP_PRIVATE",
+        ),
+    ] = None,
 ) -> None:
-    """Write the report of a run to a file."""
+    """Write the report of a run to a file, or the run itself as OTLP JSON lines."""
     chosen = form or _SUFFIXES.get(output.suffix.lower())
     if chosen is None:
         raise typer.BadParameter(
@@ -211,6 +227,9 @@ def export(
         )
     found = load(context, run)
     _say_problems(found)
+    if chosen is ExportFormat.OTLP:
+        _export_otlp(found, output, private)
+        return
     if chosen is ExportFormat.JSON:
         from robot_sf_otel.manifest.codec import encode_document
 
@@ -222,6 +241,28 @@ def export(
     except OSError as error:
         fail(f"cannot write {output}: {error.strerror or error}")
     complain(f"wrote {output}")
+
+
+def _export_otlp(found: LoadedRun, folder: Path, private: bool | None) -> None:
+    """Write `traces.jsonl`, `metrics.jsonl` and `logs.jsonl`.
+
+    Raises:
+        typer.Exit: It cannot be done; stderr says why.
+    """
+    from robot_sf_otel import __version__
+    from robot_sf_otel.interop.outbound import NothingToSend, Outbound, write_files
+    from robot_sf_otel.manifest.schema import TERMINAL_RUN
+
+    closed = found.record.status in TERMINAL_RUN
+    try:
+        outbound = Outbound(found.run_dir, outgoing(private), dead=closed)
+        counts = write_files(outbound, folder, __version__)
+    except NothingToSend as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"cannot write {folder}: {error.strerror or error}")
+    told = ", ".join(f"{signal}.jsonl ({count:,})" for signal, count in counts.items())
+    complain(f"wrote {told} in {folder}")
 
 
 def _markdown(found: LoadedRun, lies_in: Path) -> bytes:

@@ -50,7 +50,10 @@ def child_env(env: Mapping[str, str] | None = None) -> dict[str, str]:
 def variables(run: LiveRun) -> dict[str, str]:
     """Return the variables that name a run and the span of the calling code to a child."""
     step = context.live_step(run)
-    return {env_names.TRACEPARENT: run.traceparent(step), env_names.RUN_DIR: str(run.run_dir)}
+    named = {env_names.TRACEPARENT: run.traceparent(step), env_names.RUN_DIR: str(run.run_dir)}
+    if run.runtime.outgoing.private:  # perhaps by an argument, which a child does not see
+        named[env_names.OTLP_PRIVATE] = "true"
+    return named
 
 
 def at_exit_of_worker(work: Callable[[], object]) -> None:
@@ -84,7 +87,7 @@ class Published:
     def open(self, run: LiveRun) -> None:
         """Take a run in, and show it if it is the only one."""
         if not self._live:
-            names = (env_names.TRACEPARENT, env_names.RUN_DIR)
+            names = (env_names.TRACEPARENT, env_names.RUN_DIR, env_names.OTLP_PRIVATE)
             self._before = {name: os.environ.get(name) for name in names}
             self._state = _multiprocessing_config()
         self._live.append(run)

@@ -264,6 +264,8 @@ class LiveRun:
         """Take part no longer in a run of another process; it goes on."""
         with guard.shielded("leave"):
             self.telemetry.report()
+            if self.runtime.observer is not None:
+                self.runtime.observer.outward.run_left(self)
         self.ended = True
         if self in context.process.live_runs:
             context.process.live_runs.remove(self)

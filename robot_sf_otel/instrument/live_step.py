@@ -299,7 +299,7 @@ class LiveStep:
         self.of_run.record(*closing)
         observer = self.of_run.runtime.observer
         if observer is not None:
-            observer.step_ended(self.of_run, self, outcome)
+            observer.outward.step_ended(self.of_run, self, outcome)
 
     def close_span(self, outcome: Outcome) -> None:
         """End the span, saying how the step ended."""

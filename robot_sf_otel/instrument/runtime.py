@@ -258,6 +258,11 @@ class Console(Protocol):
 class Outgoing(Protocol):
     """Decides what may leave the machine: for spans and logs, not for the record."""
 
+    @property
+    def private(self) -> bool:
+        """Whether commands, paths and parameters stay here."""
+        ...
+
     def attributes(self, attributes: Mapping[str, Value], /) -> dict[str, Value]:
         """Return the attributes that may leave, secrets masked."""
         ...
@@ -317,6 +322,22 @@ class Runtime:
     """The closed run whose directory this process inherited; new runs are linked to it."""
 
 
+class Outward(Protocol):
+    """What is told of runs by OpenTelemetry, besides spans."""
+
+    def run_left(self, run: LiveRun) -> None:
+        """Take the last values of a run of another process, which goes on without this one."""
+        ...
+
+    def step_ended(self, run: LiveRun, step: LiveStep, outcome: Outcome) -> None:
+        """Take the last values of a step that has ended."""
+        ...
+
+    def found(self, run: LiveRun, finding: Anomaly | PerformanceRecommendation, span: Span) -> None:
+        """Take what the rules found of the run or step that a span is of."""
+        ...
+
+
 class Observer(Protocol):
     """The monitor as a run sees it."""
 
@@ -344,12 +365,9 @@ class Observer(Protocol):
         """Return the seconds to the end of a run as of a step's start or end, None if unknown."""
         ...
 
-    def step_ended(self, run: LiveRun, step: LiveStep, outcome: Outcome) -> None:
-        """Take the last values of a step that has ended."""
-        ...
-
-    def found(self, run: LiveRun, finding: Anomaly | PerformanceRecommendation, span: Span) -> None:
-        """Take what the rules found of the run or step that a span is of."""
+    @property
+    def outward(self) -> Outward:
+        """What is told of runs by OpenTelemetry besides spans."""
         ...
 
     def step_began(self) -> None:

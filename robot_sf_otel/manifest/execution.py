@@ -32,6 +32,8 @@ class Execution:
     parent_span_id: str | None = None
     process: str | None = None
     status: StepStatus = "running"
+    result: str | None = None
+    """`cicd.pipeline.task.run.result`, None where it did not say how it ended."""
     ended_ns: int | None = None
     duration: float | None = None
     progress: Progress = field(default_factory=Progress)
@@ -54,6 +56,7 @@ class Execution:
     def finish(self, event: StepFinished) -> None:
         """Take what it said at its end."""
         self.status = event.status
+        self.result = event.result
         self.ended_ns = event.time_unix_nano
         self.duration = event.duration_seconds
         self.progress = event.progress or self.progress

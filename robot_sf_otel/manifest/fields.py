@@ -35,6 +35,9 @@ _NO_LIMIT: Final = "no limit is set, or there is no cgroup"
 
 TELEMETRY: Final[dict[str, Field]] = {
     "timestamp_ms": Field("ms", "Unix time of the sample.", "the clock", _ALWAYS),
+    "process": Field(
+        "", "Whose sample it is, `<host>:<pid>`.", "import", "it is of the run's own process"
+    ),
     "step_id": Field("", "The running step that progress is shown of.", "capture", _STEP),
     "steps_per_sec": Field(
         "units/s", "Rate of that step's progress since the last sample.", "`advance`", _RATE

@@ -102,6 +102,16 @@ class RunFold:
         return self._scenario
 
     @property
+    def metrics(self) -> dict[str, Any]:
+        """What was logged of the run as a whole."""
+        return self._facts["summary"]
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags that were given so far."""
+        return self._tags
+
+    @property
     def is_planned(self) -> bool:
         """Whether the steps were declared; otherwise the plan is what began so far."""
         return bool(self._declared)
@@ -342,6 +352,10 @@ class RunFold:
     def begun(self) -> frozenset[str]:
         """Return the top-level steps that began at least once."""
         return frozenset(run.step_id for run in self.top_level())
+
+    def executions(self) -> list[Execution]:
+        """Return all executions of steps, in the order of their start."""
+        return self._in_order()
 
     def top_level(self) -> list[Execution]:
         """Return the executions of top-level steps, in the order in which they were seen."""

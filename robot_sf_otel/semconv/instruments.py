@@ -135,6 +135,15 @@ INSTRUMENTS: Final = (
         "it cannot be told",
     ),
     Instrument(
+        "robot_sf.memory.available",
+        "updowncounter",
+        "By",
+        "memory_available",
+        "Memory that the run can still get: of the host, or what its container's limit leaves.",
+        "/proc/meminfo, cgroup; psutil elsewhere",
+        "it cannot be read",
+    ),
+    Instrument(
         "container.memory.usage",
         "updowncounter",
         "By",
@@ -169,6 +178,15 @@ INSTRUMENTS: Final = (
         "Processes of the container that the kernel killed for memory.",
         "cgroup v1, v2",
         _NO_GROUP,
+    ),
+    Instrument(
+        "robot_sf.container.cpu.throttled.utilization",
+        "gauge",
+        "1",
+        "throttled_share",
+        "Share of the quota's periods in which the container was stopped because it was used up.",
+        "cgroup v1, v2",
+        f"{_NO_GROUP}; {_FIRST}",
     ),
     Instrument(
         "robot_sf.container.cpu.throttled.time",
@@ -456,6 +474,12 @@ INSTRUMENTS: Final = (
     ),
 )
 """Instruments that are observed; every reader sees the same last reading."""
+
+DURATION_BUCKETS: Final = (
+    *(0.01, 0.1, 1, 10, 60, 300, 900, 3600),
+    *(3 * 3600, 8 * 3600, 24 * 3600, 72 * 3600, 168 * 3600),
+)
+"""Seconds: a step takes anything from milliseconds, and a run up to a week."""
 
 RUN_DURATION: Final = "cicd.pipeline.run.duration"
 RUN_ERRORS: Final = "cicd.pipeline.run.errors"

@@ -27,6 +27,10 @@ _THREADS_FIELD: Final = 20
 _FIRST_FIELD_AFTER_NAME: Final = 3
 
 
+INSTANCE_NAMESPACE: Final = "4d63009a-8d0f-11ee-aad7-4c796ed8e320"
+"""Of `service.instance.id`, from OpenTelemetry's conventions."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessIdentity:
     """One incarnation of a process.
@@ -40,6 +44,19 @@ class ProcessIdentity:
     pid_namespace: str | None
     pid: int
     start_time: int | None
+
+
+def instance_id(identity: ProcessIdentity) -> str:
+    """Return `service.instance.id` of a process: the same whoever asks, another in its children."""
+    who = (identity.host, identity.boot_id, identity.pid_namespace, identity.pid)
+    return instance_of("/".join(map(str, (*who, identity.start_time))))
+
+
+def instance_of(name: str) -> str:
+    """Return `service.instance.id` of what has a name that nothing else has."""
+    import uuid  # not needed by what only writes records
+
+    return str(uuid.uuid5(uuid.UUID(INSTANCE_NAMESPACE), name))
 
 
 def process_identity(pid: int | None = None) -> ProcessIdentity:

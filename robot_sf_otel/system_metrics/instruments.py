@@ -7,12 +7,13 @@ one that measured would give each reader another value.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import Observation
 
 from robot_sf_otel import semconv
 from robot_sf_otel.semconv.instruments import (
+    DURATION_BUCKETS,
     INSTRUMENTS,
     RUN_DURATION,
     RUN_ERRORS,
@@ -29,23 +30,6 @@ if TYPE_CHECKING:
 
     Readings = Callable[[], Points]
     AttributesOut = Callable[[Mapping[str, str]], Mapping[str, AttributeValue]]
-
-_BUCKETS: Final = (
-    0.01,
-    0.1,
-    1,
-    10,
-    60,
-    300,
-    900,
-    3600,
-    3 * 3600,
-    8 * 3600,
-    24 * 3600,
-    72 * 3600,
-    168 * 3600,
-)
-"""Seconds: a step takes anything from milliseconds, and a run up to a week."""
 
 
 def as_it_is(attributes: Mapping[str, str]) -> Mapping[str, AttributeValue]:
@@ -101,7 +85,7 @@ class RunOutcomes:
                 name,
                 unit=rows[name].unit,
                 description=rows[name].description,
-                explicit_bucket_boundaries_advisory=_BUCKETS,
+                explicit_bucket_boundaries_advisory=DURATION_BUCKETS,
             )
 
         def counter(name: str) -> Counter:

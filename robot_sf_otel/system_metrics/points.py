@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from robot_sf_otel import semconv
-from robot_sf_otel.system_metrics.reading import cpu_share
+from robot_sf_otel.system_metrics.reading import cpu_share, throttled_share
 
 if TYPE_CHECKING:
     from robot_sf_otel.system_metrics.gpu import DeviceReading
@@ -37,6 +37,7 @@ def machine_points(before: MachineReading, now: MachineReading) -> Points:
         "system_cpu_utilization": _one(_share(host.cpu_percent)),
         "system_memory_limit": _one(host.memory_total_bytes),
         "system_memory_available": _one(host.memory_available_bytes),
+        "memory_available": _one(now.memory_available_bytes),
         "disk_free": _one(now.disk_free_bytes),
         "usable_cpus": _one(now.usable_cpus),
         "container_memory": _one(cgroup.memory_usage_bytes),
@@ -44,6 +45,7 @@ def machine_points(before: MachineReading, now: MachineReading) -> Points:
         "container_memory_limit": _one(cgroup.memory_limit_bytes),
         "oom_kills": _one(cgroup.oom_kills),
         "throttled_time": _one(cgroup.cpu_throttled_seconds),
+        "throttled_share": _one(throttled_share(before, now)),
         "tree_cpu_time": _one(tree.cpu_seconds),
         "tree_cpu_utilization": _one(cpu_share(before, now)),
         "tree_memory": _one(tree.rss_bytes),

@@ -11,11 +11,12 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -78,6 +79,9 @@ def fetch(url: str, body: bytes | None = None) -> bytes:
         return bytes(answer.read())
 
 
+_ASK: Final = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)"
+
+
 class Server:
     """A program that answers on a port of this machine, and that a test may kill and start again.
 
@@ -86,12 +90,19 @@ class Server:
         ready: A URL that answers 200 once it is ready.
         log: What it says goes here.
         environ: Variables that it gets besides those of the test.
+        prefix: What its command line begins with: another network, for example.
     """
 
     def __init__(
-        self, command: list[str], ready: str, log: Path, environ: Mapping[str, str] | None = None
+        self,
+        command: list[str],
+        ready: str,
+        log: Path,
+        environ: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
-        self._command = command
+        self._command = [*prefix, *command]
+        self._prefix = prefix
         self._ready = ready
         self.log = log
         self._environ = environ or {}
@@ -114,6 +125,9 @@ class Server:
         if self._process.poll() is not None:
             pytest.fail(f"{self._command[0]} ended:\n{self.log.read_text()[-4000:]}")
         with suppress(OSError):
+            if self._prefix:  # only there it can be reached
+                asked = [*self._prefix, sys.executable, "-c", _ASK, self._ready]
+                return subprocess.run(asked, check=False, capture_output=True).returncode == 0
             fetch(self._ready)
             return True
         return False
@@ -147,6 +161,7 @@ class Collector(Server):
         folder: Path,
         configuration: Path | None = None,
         environ: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.grpc_port, self.http_port, self.health_port, own = free_ports(4)
@@ -162,12 +177,14 @@ class Collector(Server):
             "HEALTH": f"127.0.0.1:{self.health_port}",
             "OWN_METRICS_PORT": str(own),
             "OUTPUT": str(self.output),
+            "ARCHIVE": str(self.output),  # what collector-config/gateway.yaml calls it
         }
         super().__init__(
             [str(program("otelcol")), "--config", str(configuration)],
             f"http://127.0.0.1:{self.health_port}/",
             folder / "collector.log",
             {**ports, **(environ or {})},
+            prefix,
         )
 
     @property
@@ -230,7 +247,10 @@ service:
 
 @contextmanager
 def collector(
-    folder: Path, configuration: Path | None = None, environ: Mapping[str, str] | None = None
+    folder: Path,
+    configuration: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    prefix: Sequence[str] = (),
 ) -> Generator[Collector]:
     """Run a Collector; without a configuration it writes all that it gets to `output`.
 
@@ -239,8 +259,9 @@ def collector(
         configuration: Another one, which may use the variables `OTLP_GRPC`, `OTLP_HTTP`, `HEALTH`
             (each host:port), `OWN_METRICS_PORT` and `OUTPUT`.
         environ: Further variables of the configuration.
+        prefix: What its command line begins with.
     """
-    made = Collector(folder, configuration, environ)
+    made = Collector(folder, configuration, environ, prefix)
     made.start()
     try:
         yield made
@@ -291,6 +312,22 @@ class Prometheus(Server):
             pytest.fail(f"{promql}: {error.read().decode()[:500]}")
         return list(data["result"]) if data["resultType"] in {"vector", "matrix"} else [data]
 
+    def range(self, promql: str, start: float, end: float) -> list[dict[str, Any]]:
+        """Return the series that a query has between two times, looked at each second.
+
+        Args:
+            promql: The query.
+            start: Unix time in seconds.
+            end: Likewise.
+        """
+        fields = {"query": promql, "start": str(start), "end": str(end), "step": "1"}
+        try:
+            body = urllib.parse.urlencode(fields).encode()
+            answer = json.loads(fetch(f"{self.url}/api/v1/query_range", body))
+        except urllib.error.HTTPError as error:
+            pytest.fail(f"{promql}: {error.read().decode()[:500]}")
+        return list(answer["data"]["result"])
+
     def names(self) -> set[str]:
         """Return the names of all metrics that it has."""
         return set(json.loads(fetch(f"{self.url}/api/v1/label/__name__/values"))["data"])
@@ -322,6 +359,8 @@ def prometheus_name(instrument: str, unit: str, kind: str) -> str:
     parts = [name]
     if unit in suffix and not name.endswith(suffix[unit]):
         parts.append(suffix[unit])
+    if unit.endswith("/s"):
+        parts.append("per_second")
     if unit == "1" and kind == "gauge":
         parts.append("ratio")
     if kind == "counter":

@@ -101,7 +101,9 @@ def test_constraints_are_pins_of_names_to_versions_and_nothing_else() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [line for line in lines if not line.startswith("#")]
 
-    assert [line for line in pins if not re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", line)] == []
+    assert [
+        line for line in pins if not re.fullmatch(r"[a-z0-9-]+==([0-9]+!)?[0-9][0-9a-z.]*", line)
+    ] == []
 
 
 def test_every_dependency_is_pinned() -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
+
+from robot_sf_otel_manifest.readable import recorded
+
+if TYPE_CHECKING:
+    from robot_sf_otel.manifest.spans import RecordedSpan
 
 T0 = 1_767_225_600_000_000_000
 """2026-01-01T00:00:00Z in Unix nanoseconds."""
@@ -51,6 +56,20 @@ def make_root(name: str = "nightly", **changes: Any) -> ReadableSpan:  # noqa: A
     """Return a root span that lasted from 0 to 10 s."""
     given: dict[str, Any] = {"span_id": ROOT, "parent": None, "start": 0.0, "end": 10.0}
     return make_span(name, **(given | changes))
+
+
+def recorded_span(*given: Any, **changes: Any) -> RecordedSpan:  # noqa: ANN401 - whatever make_span takes
+    """Return a span that ended, in the neutral form."""
+    made = recorded(make_span(*given, **changes))
+    assert made is not None
+    return made
+
+
+def recorded_root(*given: Any, **changes: Any) -> RecordedSpan:  # noqa: ANN401 - whatever make_root takes
+    """Return a root span, in the neutral form."""
+    made = recorded(make_root(*given, **changes))
+    assert made is not None
+    return made
 
 
 def exception(kind: str, message: str = "", stack: str = "") -> Event:

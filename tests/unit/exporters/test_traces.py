@@ -412,7 +412,7 @@ def test_a_span_that_breaks_does_not_reach_the_program(
         raise RuntimeError("broken")
 
     exporter = ManifestSpanExporter(tmp_path)
-    monkeypatch.setattr("robot_sf_otel_manifest.translate.run_started", broken)
+    monkeypatch.setattr("robot_sf_otel.manifest.from_spans.run_started", broken)
 
     assert exporter.export([make_root()]) is SpanExportResult.FAILURE
     assert len(warnings) == 1

@@ -11,7 +11,7 @@ from robot_sf_otel.system_metrics.reading import MIB
 from robot_sf_otel.system_metrics.run_points import RunShown, StepShown, run_points
 from tests.unit.system_metrics.machine import DEVICE, EVERYTHING, NOTHING, later
 
-AFTER = later(EVERYTHING, 2.0, tree={"cpu_seconds": 12.0})
+AFTER = later(EVERYTHING, 2.0, tree={"cpu_seconds": 12.0}, cgroup={"cpu_periods": 10_000})
 RUN = RunShown(
     "imitation",
     "r-1",

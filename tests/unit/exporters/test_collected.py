@@ -7,11 +7,12 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricsData
 
 from robot_sf_otel import semconv
+from robot_sf_otel.manifest.from_points import MAX_METRICS, snapshot_of
 from robot_sf_otel.redaction import Redactor
 from robot_sf_otel.semconv.instruments import INSTRUMENTS
 from robot_sf_otel.system_metrics import instruments
 from robot_sf_otel.system_metrics.points import Point
-from robot_sf_otel_manifest.translate_metrics import MAX_METRICS, snapshot_of
+from robot_sf_otel_manifest.readable import points_of
 
 if TYPE_CHECKING:
     from robot_sf_otel.manifest.schema import TelemetrySnapshot
@@ -31,7 +32,7 @@ class Metered:
     def sample(self) -> TelemetrySnapshot:
         data = self._reader.get_metrics_data()
         assert data is not None
-        snapshot = snapshot_of(data, REDACT)
+        snapshot = snapshot_of(points_of(data), REDACT)
         assert snapshot is not None
         return snapshot
 
@@ -117,4 +118,4 @@ def test_a_sample_holds_a_bounded_number_of_values_and_says_so() -> None:
 
 
 def test_nothing_collected_is_no_sample() -> None:
-    assert snapshot_of(MetricsData([]), REDACT) is None
+    assert snapshot_of(points_of(MetricsData([])), REDACT) is None

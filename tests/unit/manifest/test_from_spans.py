@@ -8,22 +8,26 @@ from opentelemetry.trace import StatusCode
 
 from robot_sf_otel import semconv
 from robot_sf_otel.manifest import events as e
+from robot_sf_otel.manifest import from_spans
+from robot_sf_otel.manifest.spans import RecordedSpan
 from robot_sf_otel.redaction import Redactor
-from robot_sf_otel_manifest import translate
-from tests.unit.exporters.spans import T0, exception, make_root, make_span
+from robot_sf_otel_manifest.readable import recorded
+from tests.unit.exporters.spans import T0, exception, recorded_root, recorded_span
 
 REDACT = Redactor()
 TOKEN = "ghp_" + "a1B2" * 10
 
 
-def finished(span: ReadableSpan) -> e.StepFinished:
-    last = translate.step_events(span, REDACT, "here:1")[-1]
+def finished(span: RecordedSpan) -> e.StepFinished:
+    last = from_spans.step_events(span, REDACT, "here:1")[-1]
     assert isinstance(last, e.StepFinished)
     return last
 
 
 def test_a_span_is_a_step_with_its_own_times() -> None:
-    started, ended = translate.step_events(make_span("load", 2, start=1, end=3.5), REDACT, "here:1")
+    started, ended = from_spans.step_events(
+        recorded_span("load", 2, start=1, end=3.5), REDACT, "here:1"
+    )
 
     assert isinstance(started, e.StepStarted)
     assert (started.step_id, started.display_name) == ("load", "load")
@@ -42,8 +46,8 @@ def test_our_own_attributes_name_the_step_and_its_progress() -> None:
         semconv.STEP_TOTAL: 1000,
         semconv.STEP_DONE: 500.0,
     }
-    started, ended = translate.step_events(
-        make_span("x", 2, start=0, end=5, attributes=attributes), REDACT, None
+    started, ended = from_spans.step_events(
+        recorded_span("x", 2, start=0, end=5, attributes=attributes), REDACT, None
     )
 
     assert isinstance(started, e.StepStarted)
@@ -66,7 +70,7 @@ def test_our_own_attributes_name_the_step_and_its_progress() -> None:
     ],
 )
 def test_the_task_result_decides_the_status(result: str, status: str) -> None:
-    ended = finished(make_span("x", 2, attributes={semconv.TASK_RUN_RESULT: result}))
+    ended = finished(recorded_span("x", 2, attributes={semconv.TASK_RUN_RESULT: result}))
 
     assert (ended.status, ended.result) == (status, result)
 
@@ -74,18 +78,18 @@ def test_the_task_result_decides_the_status(result: str, status: str) -> None:
 def test_an_unknown_result_leaves_the_decision_to_the_span_status() -> None:
     attributes = {semconv.TASK_RUN_RESULT: "sideways"}
 
-    assert finished(make_span("x", 2, attributes=attributes)).result == "success"
+    assert finished(recorded_span("x", 2, attributes=attributes)).result == "success"
 
 
 def test_a_skipped_step_says_why() -> None:
     attributes = {semconv.TASK_RUN_RESULT: "skip", semconv.STEP_SKIP_REASON: "cache hit"}
 
-    assert finished(make_span("x", 2, attributes=attributes)).skip_reason == "cache hit"
+    assert finished(recorded_span("x", 2, attributes=attributes)).skip_reason == "cache hit"
 
 
 def test_an_exception_of_a_failed_span_is_its_error() -> None:
     events = [exception("ValueError", "first"), exception("KeyError", "'gone'", "Traceback …")]
-    ended = finished(make_span("x", 2, status=StatusCode.ERROR, events=events))
+    ended = finished(recorded_span("x", 2, status=StatusCode.ERROR, events=events))
 
     assert (ended.status, ended.result) == ("failed", "failure")
     assert ended.error is not None
@@ -94,13 +98,13 @@ def test_an_exception_of_a_failed_span_is_its_error() -> None:
 
 
 def test_an_exception_that_was_handled_leaves_the_step_completed() -> None:
-    ended = finished(make_span("x", 2, events=[exception("ValueError")]))
+    ended = finished(recorded_span("x", 2, events=[exception("ValueError")]))
 
     assert (ended.status, ended.error) == ("completed", None)
 
 
 def test_a_failed_span_without_exception_tells_its_description() -> None:
-    span = make_span(
+    span = recorded_span(
         "x",
         2,
         status=StatusCode.ERROR,
@@ -115,18 +119,18 @@ def test_a_failed_span_without_exception_tells_its_description() -> None:
 
 @pytest.mark.parametrize("kind", ["KeyboardInterrupt", "asyncio.exceptions.CancelledError"])
 def test_an_interruption_is_a_cancellation(kind: str) -> None:
-    ended = finished(make_span("x", 2, status=StatusCode.ERROR, events=[exception(kind)]))
+    ended = finished(recorded_span("x", 2, status=StatusCode.ERROR, events=[exception(kind)]))
 
     assert (ended.status, ended.result, ended.error) == ("cancelled", "cancellation", None)
 
 
 def test_secrets_in_messages_tracebacks_and_descriptions_are_masked() -> None:
-    span = make_root(
+    span = recorded_root(
         status=StatusCode.ERROR,
         description=f"token={TOKEN}",
         events=[exception("E", f"token={TOKEN}", f"x = '{TOKEN}'")],
     )
-    ended = translate.run_finished(span, REDACT)
+    ended = from_spans.run_finished(span, REDACT)
 
     assert TOKEN not in repr(ended)
     assert "[redacted]" in (ended.reason or "")
@@ -143,14 +147,14 @@ def test_numbers_among_the_attributes_are_the_metrics_of_the_step() -> None:
         "loss": float("nan"),
         semconv.STEP_DONE: 3,
     }
-    logged = translate.step_events(make_span("x", 2, attributes=attributes), REDACT, None)[1]
+    logged = from_spans.step_events(recorded_span("x", 2, attributes=attributes), REDACT, None)[1]
 
     assert isinstance(logged, e.MetricLogged)
     assert logged.metrics == {"reward": 12.5, "episodes": 20, "loss": "NaN"}
 
 
 def test_a_span_that_has_not_ended_is_no_step() -> None:
-    assert translate.step_events(ReadableSpan("x"), REDACT, None) == []
+    assert recorded(ReadableSpan("x")) is None
 
 
 def test_a_root_span_names_the_run_and_gives_its_parameters() -> None:
@@ -162,7 +166,7 @@ def test_a_root_span_names_the_run_and_gives_its_parameters() -> None:
         "sizes": (1, 2),
         "password": "hunter2",
     }
-    changed, params = translate.root_events(make_root("RUN x", attributes=attributes), REDACT)
+    changed, params = from_spans.root_events(recorded_root("RUN x", attributes=attributes), REDACT)
 
     assert isinstance(changed, e.PlanChanged)
     assert (changed.pipeline, changed.scenario_config_path) == ("imitation", "maze.toml")
@@ -176,14 +180,16 @@ def test_a_root_span_names_the_run_and_gives_its_parameters() -> None:
 
 
 def test_a_run_is_never_skipped() -> None:
-    ended = translate.run_finished(make_root(attributes={semconv.PIPELINE_RESULT: "skip"}), REDACT)
+    ended = from_spans.run_finished(
+        recorded_root(attributes={semconv.PIPELINE_RESULT: "skip"}), REDACT
+    )
 
     assert (ended.status, ended.result) == ("completed", "skip")
 
 
 def test_a_failed_run_gives_type_and_message_as_its_reason() -> None:
     events = [exception("ValueError", "bad")]
-    ended = translate.run_finished(make_root(status=StatusCode.ERROR, events=events), REDACT)
+    ended = from_spans.run_finished(recorded_root(status=StatusCode.ERROR, events=events), REDACT)
 
     assert (ended.status, ended.reason) == ("failed", "ValueError: bad")
     assert ended.duration_seconds == 10
@@ -192,15 +198,15 @@ def test_a_failed_run_gives_type_and_message_as_its_reason() -> None:
 @pytest.mark.parametrize(
     ("span", "expected"),
     [
-        pytest.param(make_root(), True, id="no parent"),
-        pytest.param(make_root(parent=9, remote=True), True, id="remote parent"),
-        pytest.param(make_span("x", 2), False, id="local parent"),
+        pytest.param(recorded_root(), True, id="no parent"),
+        pytest.param(recorded_root(parent=9, remote=True), True, id="remote parent"),
+        pytest.param(recorded_span("x", 2), False, id="local parent"),
     ],
 )
 def test_a_span_without_a_parent_in_its_process_is_a_local_root(
-    span: ReadableSpan, *, expected: bool
+    span: RecordedSpan, *, expected: bool
 ) -> None:
-    assert translate.is_local_root(span) is expected
+    assert span.is_local_root is expected
 
 
 def test_the_resource_tells_of_host_versions_and_process() -> None:
@@ -213,9 +219,9 @@ def test_the_resource_tells_of_host_versions_and_process() -> None:
         "vcs.ref.head.revision": "abc",
         "db_password": "hunter2",
     }
-    span = make_span("x", 2, resource=resource)
-    facts = translate.resource_facts(span, REDACT, "elsewhere")
-    started = translate.step_events(span, REDACT, "here:1")[0]
+    span = recorded_span("x", 2, resource=resource)
+    facts = from_spans.resource_facts(span, REDACT, "elsewhere")
+    started = from_spans.step_events(span, REDACT, "here:1")[0]
 
     assert facts.host == {"hostname": "box", "architecture": "arm64"}
     assert facts.vcs == {"vcs.ref.head.revision": "abc"}

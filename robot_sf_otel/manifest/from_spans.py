@@ -1,6 +1,6 @@
-"""OpenTelemetry's spans in the words of the journal: a root is a run, a span below it a step.
+"""Spans in the words of the journal: a root is a run, a span below it a step.
 
-Pure: no clock, no files. Nothing here knows which run a span belongs to or what came before it.
+Nothing here knows where a span came from, which run it belongs to or what came before it.
 """
 
 from __future__ import annotations
@@ -9,17 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.trace import StatusCode, format_span_id, format_trace_id
-
 from robot_sf_otel import semconv
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.codec import clip, jsonable, metric_value
 from robot_sf_otel.manifest.schema import ErrorInfo, MetricValue, Progress
+from robot_sf_otel.manifest.spans import ERROR, RecordedSpan
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import ReadableSpan
-
     from robot_sf_otel.manifest.schema import RunStatus, StepStatus
     from robot_sf_otel.redaction import Redactor
 
@@ -76,58 +72,36 @@ class Origin:
     cwd: str | None = None
 
 
-def trace_id_of(span: ReadableSpan) -> str | None:
-    """Return the trace id as 32 hex digits, None for a span without context."""
-    return format_trace_id(span.context.trace_id) if span.context is not None else None
-
-
-def span_id_of(span: ReadableSpan) -> str | None:
-    """Return the span id as 16 hex digits, None for a span without context."""
-    return format_span_id(span.context.span_id) if span.context is not None else None
-
-
-def parent_id_of(span: ReadableSpan) -> str | None:
-    """Return the span id of the parent, None for a root."""
-    return format_span_id(span.parent.span_id) if span.parent is not None else None
-
-
-def is_local_root(span: ReadableSpan) -> bool:
-    """Return whether a span has no parent in its process: none at all, or a remote one."""
-    return span.parent is None or span.parent.is_remote
-
-
-def is_ours(span: ReadableSpan) -> bool:
+def is_ours(span: RecordedSpan) -> bool:
     """Return whether the capture of this package made the span."""
-    scope = span.instrumentation_scope
-    return scope is not None and scope.name == semconv.SCOPE
+    return span.scope == semconv.SCOPE
 
 
-def text_of(span: ReadableSpan, name: str) -> str | None:
+def text_of(span: RecordedSpan, name: str) -> str | None:
     """Return an attribute that is a text and not empty, clipped; None where it is neither."""
-    value = (span.attributes or {}).get(name)
+    value = span.attributes.get(name)
     return clip(value, 4096) if isinstance(value, str) and value else None
 
 
-def pipeline_of(span: ReadableSpan) -> str:
+def pipeline_of(span: RecordedSpan) -> str:
     """Return what a root span says that its pipeline is called."""
     return clip(text_of(span, semconv.PIPELINE_NAME) or span.name or "run", MAX_NAME)
 
 
-def service_of(span: ReadableSpan) -> str:
+def service_of(span: RecordedSpan) -> str:
     """Return `service.name` of the span's resource: all that is known before the root ends."""
-    named = span.resource.attributes.get(semconv.SERVICE_NAME_KEY)
+    named = span.resource.get(semconv.SERVICE_NAME_KEY)
     return clip(named, MAX_NAME) if isinstance(named, str) and named else "run"
 
 
-def ending_of(span: ReadableSpan, redact: Redactor) -> Ending:
+def ending_of(span: RecordedSpan, redact: Redactor) -> Ending:
     """Return how a span ended: its CI/CD result where it has one, else its status.
 
     OpenTelemetry leaves the status unset when Ctrl-C or `SystemExit` ends a block, so that such a
     span of foreign code looks like a success; there is nothing to tell it apart by.
     """
     error = _error(span, redact)
-    described = span.status.description
-    reason = redact.text(clip(described)) if described else None
+    reason = redact.text(clip(span.status_message)) if span.status_message else None
     told = text_of(span, semconv.PIPELINE_RESULT) or text_of(span, semconv.TASK_RUN_RESULT)
     status = _STEP_STATUS.get(told or "")
     if told is None or status is None:
@@ -140,21 +114,21 @@ def ending_of(span: ReadableSpan, redact: Redactor) -> Ending:
     return Ending(status, told, None, reason if status == "cancelled" else None)
 
 
-def _by_status(span: ReadableSpan, error: ErrorInfo | None) -> tuple[StepStatus, str]:
+def _by_status(span: RecordedSpan, error: ErrorInfo | None) -> tuple[StepStatus, str]:
     interrupted = error is not None and error.type.endswith(_INTERRUPTIONS)
     if interrupted:
         return "cancelled", "cancellation"
-    if span.status.status_code is StatusCode.ERROR:
+    if span.status == ERROR:
         return "failed", "failure"
     return "completed", "success"
 
 
-def _error(span: ReadableSpan, redact: Redactor) -> ErrorInfo | None:
+def _error(span: RecordedSpan, redact: Redactor) -> ErrorInfo | None:
     """Return the last exception that was recorded on a span."""
     for event in reversed(span.events):
         if event.name != "exception":
             continue
-        facts = event.attributes or {}
+        facts = event.attributes
         stack = str(facts.get("exception.stacktrace") or "")
         return ErrorInfo(
             type=clip(str(facts.get("exception.type") or "exception"), MAX_NAME),
@@ -164,29 +138,30 @@ def _error(span: ReadableSpan, redact: Redactor) -> ErrorInfo | None:
     return None
 
 
-def step_events(span: ReadableSpan, redact: Redactor, process: str | None) -> list[e.Event]:
-    """Return the start, the metrics and the end of a step; none for a span that has not ended.
+def step_events(
+    span: RecordedSpan, redact: Redactor, process: str | None = None, *, name: str | None = None
+) -> list[e.Event]:
+    """Return the start, the metrics and the end of a step.
 
     Args:
         span: An ended span that is not the root of a run.
         redact: Masks what looks secret.
         process: Who ran it, where the span's resource does not say.
+        name: What the step is called, where the span is no step of ours.
     """
-    start, end = span.start_time, span.end_time
-    if start is None or end is None:
-        return []
-    ids: dict[str, Any] = {"trace_id": trace_id_of(span), "span_id": span_id_of(span)}
+    start, end = span.start_ns, span.end_ns
+    ids: dict[str, Any] = {"trace_id": span.trace_id, "span_id": span.span_id}
     progress = _progress(span, (end - start) / e.NANOSECONDS)
-    name = clip(text_of(span, semconv.TASK_NAME) or span.name or "step", MAX_NAME)
+    name = clip(name or text_of(span, semconv.TASK_NAME) or span.name or "step", MAX_NAME)
     events: list[e.Event] = [
         e.StepStarted(
             time_unix_nano=start,
             step_id=name,
             display_name=text_of(span, semconv.STEP_TITLE) or name,
-            parent_span_id=parent_id_of(span),
+            parent_span_id=span.parent_span_id,
             total=progress.total,
             unit=progress.unit,
-            process=_process(span.resource) or process,
+            process=process_of(span.resource) or process,
             **ids,
         )
     ]
@@ -209,7 +184,7 @@ def step_events(span: ReadableSpan, redact: Redactor, process: str | None) -> li
     return events
 
 
-def _progress(span: ReadableSpan, seconds: float) -> Progress:
+def _progress(span: RecordedSpan, seconds: float) -> Progress:
     done = _number(span, semconv.STEP_DONE) or 0
     return Progress(
         done=done,
@@ -219,18 +194,18 @@ def _progress(span: ReadableSpan, seconds: float) -> Progress:
     )
 
 
-def _number(span: ReadableSpan, name: str) -> float | None:
-    value = (span.attributes or {}).get(name)
+def _number(span: RecordedSpan, name: str) -> float | None:
+    value = span.attributes.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     finite = metric_value(value)
     return finite if isinstance(finite, float) and finite >= 0 else None
 
 
-def _metrics_of(span: ReadableSpan, redact: Redactor) -> dict[str, MetricValue]:
+def _metrics_of(span: RecordedSpan, redact: Redactor) -> dict[str, MetricValue]:
     """Return the numbers among a span's attributes, which is where plain programs put results."""
     metrics: dict[str, MetricValue] = {}
-    for name, value in (span.attributes or {}).items():
+    for name, value in span.attributes.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         if (
@@ -244,7 +219,7 @@ def _metrics_of(span: ReadableSpan, redact: Redactor) -> dict[str, MetricValue]:
 
 
 def run_started(
-    span: ReadableSpan, *, root: ReadableSpan | None, run_id: str, artifact_dir: str, origin: Origin
+    span: RecordedSpan, *, root: RecordedSpan | None, run_id: str, artifact_dir: str, origin: Origin
 ) -> e.RunStarted:
     """Return the event that opens the run of a trace.
 
@@ -257,21 +232,21 @@ def run_started(
     """
     known = root if root is not None else span
     return e.RunStarted(
-        time_unix_nano=known.start_time or 0,
-        trace_id=trace_id_of(span),
-        span_id=span_id_of(root) if root is not None else None,
+        time_unix_nano=known.start_ns,
+        trace_id=span.trace_id,
+        span_id=root.span_id if root is not None else None,
         run_id=run_id,
         pipeline=pipeline_of(root) if root is not None else service_of(span),
         artifact_dir=artifact_dir,
         initiator=origin.initiator,
         argv=list(origin.argv),
         cwd=origin.cwd,
-        process=_process(span.resource) or origin.process,
-        parent_span_id=parent_id_of(root) if root is not None else None,
+        process=process_of(span.resource) or origin.process,
+        parent_span_id=root.parent_span_id if root is not None else None,
     )
 
 
-def resource_facts(span: ReadableSpan, redact: Redactor, hostname: str | None) -> e.ParamsLogged:
+def resource_facts(span: RecordedSpan, redact: Redactor, hostname: str | None) -> e.ParamsLogged:
     """Return what the resource says of host, version control and runtime.
 
     Args:
@@ -282,33 +257,33 @@ def resource_facts(span: ReadableSpan, redact: Redactor, hostname: str | None) -
     facts: dict[str, dict[str, Any]] = {"host": {}, "vcs": {}, "runtime": {}}
     if hostname:
         facts["host"]["hostname"] = hostname
-    for name, value in span.resource.attributes.items():
+    for name, value in span.resource.items():
         if name in _COMMANDS:
             continue  # the run's own `argv`, masked argument by argument
         prefix = next((known for known in _RESOURCE_FACTS if name.startswith(known)), None)
         target = facts[_RESOURCE_FACTS[prefix] if prefix is not None else "runtime"]
         target[clip(_KEYS.get(name, name), MAX_NAME)] = jsonable(redact.value(name, value))
     return e.ParamsLogged(
-        time_unix_nano=span.start_time or 0,
-        trace_id=trace_id_of(span),
+        time_unix_nano=span.start_ns,
+        trace_id=span.trace_id,
         host=facts["host"],
         vcs=facts["vcs"],
         runtime=facts["runtime"],
     )
 
 
-def root_events(root: ReadableSpan, redact: Redactor) -> list[e.Event]:
+def root_events(root: RecordedSpan, redact: Redactor) -> list[e.Event]:
     """Return what an ended root says of its run, but for its end: name, scenario, parameters."""
     now: dict[str, Any] = {
-        "time_unix_nano": root.end_time or 0,
-        "trace_id": trace_id_of(root),
-        "span_id": span_id_of(root),
+        "time_unix_nano": root.end_ns,
+        "trace_id": root.trace_id,
+        "span_id": root.span_id,
     }
     scenario = text_of(root, semconv.RUN_SCENARIO)
-    tags = (root.attributes or {}).get(semconv.RUN_TAGS)
+    tags = root.attributes.get(semconv.RUN_TAGS)
     params = {
         clip(name, MAX_NAME): jsonable(redact.value(name, value))
-        for name, value in (root.attributes or {}).items()
+        for name, value in root.attributes.items()
         if not name.startswith(_OUR_ATTRIBUTES) and name != semconv.ERROR_TYPE
     }
     return [
@@ -323,14 +298,14 @@ def root_events(root: ReadableSpan, redact: Redactor) -> list[e.Event]:
     ]
 
 
-def run_finished(root: ReadableSpan, redact: Redactor) -> e.RunFinished:
+def run_finished(root: RecordedSpan, redact: Redactor) -> e.RunFinished:
     """Return the end of a run, as its root span has it."""
-    start, end = root.start_time or 0, root.end_time or 0
+    start, end = root.start_ns, root.end_ns
     ending = ending_of(root, redact)
     return e.RunFinished(
         time_unix_nano=end,
-        trace_id=trace_id_of(root),
-        span_id=span_id_of(root),
+        trace_id=root.trace_id,
+        span_id=root.span_id,
         status=ending.run_status,
         result=ending.result,
         duration_seconds=max(0.0, (end - start) / e.NANOSECONDS),
@@ -339,6 +314,7 @@ def run_finished(root: ReadableSpan, redact: Redactor) -> e.RunFinished:
     )
 
 
-def _process(resource: Resource) -> str | None:
-    host, pid = resource.attributes.get("host.name"), resource.attributes.get("process.pid")
-    return f"{host}:{pid}" if host and pid else None
+def process_of(resource: Mapping[str, Any]) -> str | None:
+    """Return `<host>:<pid>` of a resource, None where it does not tell both."""
+    host, pid = resource.get(semconv.HOST_NAME), resource.get(semconv.PROCESS_PID)
+    return clip(f"{host}:{pid}", MAX_NAME) if host and pid else None

@@ -1,0 +1,285 @@
+"""A recorded run's telemetry as points of the instruments that it has live, with its own times."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from robot_sf_otel import semconv
+from robot_sf_otel.interop.batches import Histogram, Measured, chunks
+from robot_sf_otel.manifest.events import NANOSECONDS
+from robot_sf_otel.manifest.points import METRIC, MILLISECOND, MachinePoints, Series, name_of
+from robot_sf_otel.manifest.schema import PerformanceRecommendation, StepSample
+from robot_sf_otel.semconv.instruments import RUN_DURATION, RUN_ERRORS, RUN_FINDINGS, STEP_DURATION
+from robot_sf_otel.semconv.spans import error_type
+
+if TYPE_CHECKING:
+    from robot_sf_otel.interop.run_spans import Telling
+    from robot_sf_otel.interop.story import Story
+    from robot_sf_otel.manifest.execution import Execution
+    from robot_sf_otel.manifest.points import Labels
+    from robot_sf_otel.manifest.schema import MetricValue, TelemetrySnapshot
+    from robot_sf_otel.redaction.outgoing import Outgoing
+
+SAMPLES: Final = 200
+"""Samples in one batch: some 5,000 points."""
+
+_ELAPSED: Final = name_of("run_elapsed")
+_INFO: Final = name_of("run_info")
+_ACTIVE: Final = name_of("active_runs")
+_COMPLETED: Final = name_of("steps_completed")
+_PLANNED: Final = name_of("steps_planned")
+_STEP_ELAPSED: Final = name_of("step_elapsed")
+_DONE: Final = name_of("progress_done")
+_TOTAL: Final = name_of("progress_total")
+_RATE: Final = name_of("progress_rate")
+
+
+class Measuring:
+    """Makes the points of one run.
+
+    Args:
+        story: The run.
+        telling: Knows the resources.
+        outgoing: Decides what may leave the machine.
+    """
+
+    def __init__(self, story: Story, telling: Telling, outgoing: Outgoing) -> None:
+        self._story = story
+        self._telling = telling
+        self._outgoing = outgoing
+        self._labels: dict[Labels, Labels] = {}
+        self._machines: dict[str | None, MachinePoints] = {}
+        self._executions: dict[str, list[Execution]] = {}
+        for run in story.executions:
+            self._executions.setdefault(run.step_id, []).append(run)
+        self._ends = sorted(
+            run.ended_ns or 0 for run in story.fold.top_level() if run.status == "completed"
+        )
+        self._planned = story.fold.plan.total
+        self._of_run = self._out((semconv.PIPELINE_NAME, story.pipeline))
+        self._custom = story.fold.metrics
+
+    def batches(self, snapshots: Iterable[TelemetrySnapshot]) -> Iterator[list[Measured]]:
+        """Yield the points of samples, so many at a time, then those of the ends."""
+        for part in chunks(snapshots, SAMPLES):
+            made: dict[str | None, Series] = {}
+            for snapshot in part:
+                process = snapshot.process
+                if process is None:
+                    at = snapshot.timestamp_ms * MILLISECOND
+                    process = self._story.session_at(at).process
+                self._add(snapshot, made.setdefault(process, {}), process)
+            yield [self._measured(process, series) for process, series in made.items()]
+        yield self._outcomes()
+
+    def _measured(self, process: str | None, series: Series) -> Measured:
+        return Measured(self._telling.resource(process), series)
+
+    def _out(self, *labels: tuple[str, str]) -> Labels:
+        """Return labels as they may leave."""
+        known = self._labels.get(labels)
+        if known is None:
+            known = self._labels[labels] = tuple(self._outgoing.attributes(dict(labels)).items())
+        return known
+
+    def _step(self, step_id: str, *more: tuple[str, str]) -> Labels:
+        return self._out(
+            (semconv.PIPELINE_NAME, self._story.pipeline), (semconv.TASK_NAME, step_id), *more
+        )
+
+    def _add(self, snapshot: TelemetrySnapshot, series: Series, process: str | None) -> None:
+        now = snapshot.timestamp_ms * MILLISECOND
+        self._machines.setdefault(process, MachinePoints()).add(snapshot, series)
+        if snapshot.process is None:
+            self._add_run(now, series, "running")
+            self._add_steps(snapshot, now, series)
+
+    def _add_run(self, now: int, series: Series, status: str) -> None:
+        story = self._story
+        of_run = self._of_run
+        elapsed = story.fold.sessions.ran_until(now) or 0.0
+        _put(series, _ELAPSED, of_run, now, elapsed)
+        _put(series, _COMPLETED, of_run, now, bisect_right(self._ends, now))
+        if self._planned:
+            _put(series, _PLANNED, of_run, now, self._planned)
+        _put(series, _INFO, self._info(status), now, 1)
+        if status != "running":
+            _put(series, _INFO, self._info("running"), now, 0)
+        states = {"executing": int(status == "running"), "finalizing": 0}
+        for state, count in states.items():
+            which = self._out((semconv.PIPELINE_NAME, story.pipeline), (semconv.RUN_STATE, state))
+            _put(series, _ACTIVE, which, now, count)
+
+    def _info(self, status: str) -> Labels:
+        story = self._story
+        labels = [
+            (semconv.PIPELINE_NAME, story.pipeline),
+            (semconv.PIPELINE_RUN_ID, story.run_id),
+            (semconv.RUN_TRACE_ID, story.trace_id),
+            (semconv.RUN_STATUS, status),
+        ]
+        if story.fold.scenario is not None:
+            labels.append((semconv.RUN_SCENARIO, story.fold.scenario))
+        return self._out(*labels)
+
+    def _add_steps(self, snapshot: TelemetrySnapshot, now: int, series: Series) -> None:
+        steps = snapshot.steps
+        if not steps and snapshot.step_id is not None:
+            steps = [
+                StepSample(
+                    step_id=snapshot.step_id,
+                    done=snapshot.progress_done or 0,
+                    total=snapshot.progress_total,
+                    rate=snapshot.steps_per_sec,
+                )
+            ]
+        for step in steps:
+            which = self._step(step.step_id)
+            run = self._at(step, now)
+            since = run.started_ns if run is not None else now
+            _put(series, _STEP_ELAPSED, which, now, max(0, now - since) / NANOSECONDS)
+            if step.total is not None or step.done:
+                _put(series, _DONE, which, now, float(step.done))
+            if step.total is not None:
+                _put(series, _TOTAL, which, now, float(step.total))
+            if step.rate is not None:
+                _put(series, _RATE, which, now, float(step.rate))
+        names = [step.step_id for step in steps]
+        for name, value in snapshot.metrics.items():
+            _put_metric(series, self._owner(name, names), now, value)
+
+    def _at(self, step: StepSample, now: int) -> Execution | None:
+        """Return the execution that a sample shows: by its span, else the last that had begun."""
+        found = self._executions.get(step.step_id, [])
+        begun = [run for run in found if run.started_ns <= now]
+        by_span = (run for run in begun if run.span_id == step.span_id)
+        return next(by_span, begun[-1] if begun else None)
+
+    def _owner(self, name: str, running: list[str]) -> Labels:
+        """Return the labels of whose metric it is: of a running step that logged it, or the run."""
+        for step_id in reversed(running):
+            if any(name in run.metrics for run in self._executions.get(step_id, ())):
+                return self._step(step_id, (semconv.METRIC_NAME, name))
+        if name in self._custom or not running:
+            return self._out(
+                (semconv.PIPELINE_NAME, self._story.pipeline), (semconv.METRIC_NAME, name)
+            )
+        return self._step(running[-1], (semconv.METRIC_NAME, name))
+
+    def _outcomes(self) -> list[Measured]:
+        """Return what is known only at ends: last values, durations, errors, findings, ETAs."""
+        story = self._story
+        made: dict[str | None, Series] = {}
+        histograms: dict[str | None, list[Histogram]] = {}
+        for run in story.executions:
+            if run.ended_ns is None:
+                continue
+            process = run.process or story.session_at(run.started_ns).process
+            series = made.setdefault(process, {})
+            for name, value in run.metrics.items():
+                which = self._step(run.step_id, (semconv.METRIC_NAME, name))
+                _put_metric(series, which, run.ended_ns, value)
+            histograms.setdefault(process, []).append(self._duration(run))
+        self._add_etas(made)
+        end = story.ended
+        if end is not None:
+            process = story.sessions[-1].process
+            series = made.setdefault(process, {})
+            self._add_end(series, end.time_unix_nano, end.status)
+            failed = error_type(end.result, end.error.type if end.error is not None else None)
+            histograms.setdefault(process, []).append(self._of_run_ended(end, failed))
+            if failed is not None and end.status == "failed":
+                which = self._out(
+                    (semconv.PIPELINE_NAME, story.pipeline), (semconv.ERROR_TYPE, failed)
+                )
+                _put(series, RUN_ERRORS, which, end.time_unix_nano, 1, story.sessions[0].begun_ns)
+        return [
+            Measured(
+                self._telling.resource(process),
+                made.get(process, {}),
+                _merged(histograms.get(process, ())),
+            )
+            for process in dict.fromkeys([*made, *histograms])
+        ]
+
+    def _add_etas(self, made: dict[str | None, Series]) -> None:
+        for now, eta in self._story.etas:
+            series = made.setdefault(self._story.session_at(now).process, {})
+            for reading, value in (
+                ("eta_remaining", eta.remaining_seconds),
+                ("eta_low", eta.low_seconds),
+                ("eta_high", eta.high_seconds),
+            ):
+                if value is not None:
+                    _put(series, name_of(reading), self._of_run, now, float(value))
+
+    def _add_end(self, series: Series, now: int, status: str) -> None:
+        self._add_run(now, series, status)
+        for name, value in self._custom.items():
+            if isinstance(value, float | int):
+                which = self._out(
+                    (semconv.PIPELINE_NAME, self._story.pipeline), (semconv.METRIC_NAME, name)
+                )
+                _put_metric(series, which, now, float(value))
+        counts: dict[Labels, int] = {}
+        for _, one in self._story.findings:
+            recommended = isinstance(one, PerformanceRecommendation)
+            which = self._out(
+                (semconv.PIPELINE_NAME, self._story.pipeline),
+                (semconv.FINDING_ID, one.id),
+                (semconv.FINDING_SEVERITY, one.severity),
+                (semconv.FINDING_KIND, "recommendation" if recommended else "anomaly"),
+            )
+            counts[which] = counts.get(which, 0) + 1
+        for which, count in counts.items():
+            _put(series, RUN_FINDINGS, which, now, count, self._story.sessions[0].begun_ns)
+
+    def _duration(self, run: Execution) -> Histogram:
+        begun = self._story.session_at(run.started_ns).begun_ns
+        result = run.result or ("success" if run.status == "completed" else "error")
+        labels = self._step(run.step_id, (semconv.TASK_RUN_RESULT, result))
+        return Histogram(
+            STEP_DURATION, dict(labels), begun, run.ended_ns or 0, [run.duration or 0.0]
+        )
+
+    def _of_run_ended(self, end: Any, failed: str | None) -> Histogram:  # noqa: ANN401 - either end
+        story = self._story
+        labels = [
+            (semconv.PIPELINE_NAME, story.pipeline),
+            (semconv.RUN_STATE, "executing"),
+            (semconv.PIPELINE_RESULT, str(end.result)),
+        ]
+        if failed is not None:
+            labels.append((semconv.ERROR_TYPE, failed))
+        seconds = story.fold.sessions.duration() or 0.0
+        begun = story.sessions[-1].begun_ns
+        return Histogram(
+            RUN_DURATION, dict(self._out(*labels)), begun, end.time_unix_nano, [seconds]
+        )
+
+
+def _merged(histograms: Iterable[Histogram]) -> list[Histogram]:
+    """Return one histogram a series: executions of a step add to the one that it has."""
+    found: dict[tuple[str, tuple[tuple[str, Any], ...]], Histogram] = {}
+    for one in histograms:
+        key = one.name, tuple(one.attributes.items())
+        known = found.setdefault(key, one)
+        if known is not one:
+            known.values += one.values
+            known.start_ns = min(known.start_ns, one.start_ns)
+            known.time_ns = max(known.time_ns, one.time_ns)
+    return list(found.values())
+
+
+def _put(  # noqa: PLR0917 - what a point has, in the order of a point
+    series: Series, name: str, labels: Labels, now: int, value: float, start: int = 0
+) -> None:
+    series.setdefault((name, labels), []).append((start, now, value))
+
+
+def _put_metric(series: Series, labels: Labels, now: int, value: MetricValue) -> None:
+    """Add a logged metric that is a finite number; OTLP's JSON has no others."""
+    if isinstance(value, float | int):
+        _put(series, METRIC, labels, now, float(value))

@@ -1,0 +1,89 @@
+"""Exporters by OpenTelemetry's variables, and what becomes of them in forked children."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from robot_sf_otel import exporters
+from robot_sf_otel.exporters import OfOneProcess, PerProcess, Signal, asked_for, exporters_of
+
+
+class Exporter:
+    def __init__(self) -> None:
+        self.exported: list[Any] = []
+        self._preferred_temporality = {"a": "b"}
+
+    def export(self, batch: Any, **settings: Any) -> str:  # noqa: ANN401 - any signal's
+        self.exported.append(batch)
+        return "sent"
+
+
+@pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
+def test_every_signal_goes_to_the_endpoint_unless_it_is_told_otherwise(signal: Signal) -> None:
+    everything = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}
+    assert asked_for(signal, everything) == ["otlp"]
+    own = {f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT": "http://x"}
+    assert asked_for(signal, own) == ["otlp"]
+    assert asked_for(signal, {**everything, f"OTEL_{signal.upper()}_EXPORTER": "none"}) == []
+    assert asked_for(signal, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, "otlp_proto_grpc"),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, "otlp_proto_http"),
+        (
+            {
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+                "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": "grpc",
+            },
+            "otlp_proto_grpc",
+        ),
+    ],
+    ids=["default", "for-all", "for-logs"],
+)
+def test_protocol_of_a_signal_beats_that_of_all(
+    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], expected: str
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def points(*, group: str, name: str) -> list[SimpleNamespace]:
+        asked.append((group, name))
+        return [SimpleNamespace(load=lambda: Exporter)]
+
+    monkeypatch.setattr(exporters, "entry_points", points)
+    (made,) = exporters_of("logs", {**environ, "OTEL_LOGS_EXPORTER": "otlp"})
+    assert asked == [("opentelemetry_logs_exporter", expected)]
+    assert made.export("batch") == "sent"
+
+
+def test_forked_child_makes_an_exporter_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Exporter] = []
+
+    def make() -> Exporter:
+        made.append(Exporter())
+        return made[-1]
+
+    exporter = PerProcess(make)
+    exporter.export(["parent"])
+    exporter.export(["parent"])
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    exporter.export(["child"])
+    exporter.export(["child"])
+    assert [one.exported for one in made] == [[["parent"]] * 2, [["child"]] * 2]
+    assert exporter._preferred_temporality == {"a": "b"}
+
+
+def test_metrics_of_a_parent_are_not_sent_by_its_forked_child(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = Exporter()
+    exporter = OfOneProcess(lambda: made)
+    assert exporter.export("parent", timeout_millis=1) == "sent"
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    assert exporter.export("child").name == "SUCCESS"
+    assert made.exported == ["parent"]
