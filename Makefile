@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup check format format-check lint types pyright mypy imports test torture docs site wheel bench bench-page constraints reference clean
+.PHONY: help setup check format format-check lint types pyright mypy imports test test-frameworks torture docs site wheel bench bench-page constraints reference clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -39,6 +39,9 @@ imports: ## the contracts of the layers
 
 test: ## all tests, with branch coverage
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+
+test-frameworks: ## the integrations with the real frameworks: minutes, and 6 GB in the cache folder
+	PYTHON=$(PYTHON) tools/test-frameworks
 
 torture: ## 1,000 kills, 64 runs of one name, a day of samples; minutes
 	$(BIN)/python -m tests.torture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -44,7 +45,21 @@ def _from_otlp(files: Sequence[Path], root: Path, now_ns: int) -> Iterator[Writt
     return import_files(files, root, now_ns, redactor())
 
 
-IMPORTERS: Final[Mapping[SourceFormat, Importer]] = {SourceFormat.OTLP: _from_otlp}
+def from_robot_sf(
+    places: Sequence[Path], root: Path, now_ns: int, *, pipeline: str | None = None
+) -> Iterator[Written | str]:
+    """Import run directories of the original tracker, or folders of many."""
+    from robot_sf_otel.interop.robot_sf import PIPELINE, import_old_runs
+
+    yield from import_old_runs(
+        places, root, now_ns, pipeline=pipeline or PIPELINE, redact=redactor()
+    )
+
+
+IMPORTERS: Final[Mapping[SourceFormat, Importer]] = {
+    SourceFormat.OTLP: _from_otlp,
+    SourceFormat.ROBOT_SF: from_robot_sf,
+}
 
 
 def import_runs(
@@ -62,6 +77,14 @@ def import_runs(
         SourceFormat | None,
         typer.Option("--from", help="What the files are; by default told from each of them."),
     ] = None,
+    pipeline: Annotated[
+        str | None,
+        typer.Option(
+            "--pipeline",
+            metavar="NAME",
+            help="Pipeline that runs of the original tracker count for; `imitation` by default.",
+        ),
+    ] = None,
     form: Annotated[
         TextFormat, typer.Option("--format", help="JSON: one array, an object a run.")
     ] = TextFormat.TEXT,
@@ -72,9 +95,7 @@ def import_runs(
     if len(kinds) > 1:
         fail("files and folders of several kinds: import one kind at a time, or say --from")
     kind = kinds.pop()
-    importer = IMPORTERS.get(kind)
-    if importer is None:
-        fail(f"this version cannot import {kind}")
+    importer = _importer(kind, pipeline)
     found: list[dict[str, Any]] = []
     problems = 0
     try:
@@ -94,6 +115,14 @@ def import_runs(
         write_json(found)
     if not found:
         fail("there is no run in what was given")
+
+
+def _importer(kind: SourceFormat, pipeline: str | None) -> Importer:
+    if pipeline is None:
+        return IMPORTERS[kind]
+    if kind is not SourceFormat.ROBOT_SF:
+        raise typer.BadParameter(f"{kind} names the pipeline itself", param_hint="'--pipeline'")
+    return functools.partial(from_robot_sf, pipeline=pipeline)
 
 
 def _kind(path: Path) -> SourceFormat:

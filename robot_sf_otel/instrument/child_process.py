@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,7 @@ from robot_sf_otel.instrument import context
 if TYPE_CHECKING:
     import subprocess
     from os import PathLike
+    from types import FrameType
 
     from robot_sf_otel.instrument.live_run import LiveRun
     from robot_sf_otel.instrument.live_step import LiveStep
@@ -166,12 +168,47 @@ def run_child(
     child = subprocess.Popen(command, env=child_env(env))
     children.add(child)
     try:
-        code = _wait(child, timeout)
+        with _Forwarding():
+            code = _wait(child, timeout)
     finally:
         children.discard(child)
     if check and code != 0:
         raise subprocess.CalledProcessError(code, command)
     return subprocess.CompletedProcess(command, code)
+
+
+class _Forwarding:
+    """Hands SIGTERM on while a command runs, where nobody else does.
+
+    The process that owns a run does so anyway; one that joined the run of another has no hand on
+    the signal, and its default action would leave the command behind.
+    """
+
+    __slots__ = ("_installed",)
+
+    def __enter__(self) -> None:
+        import signal
+
+        self._installed = (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        )
+        if self._installed:
+            signal.signal(signal.SIGTERM, _hand_on)
+
+    def __exit__(self, *_: object) -> None:
+        import signal
+
+        if self._installed and signal.getsignal(signal.SIGTERM) is _hand_on:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _hand_on(signum: int, _: FrameType | None) -> None:
+    import signal
+
+    forward(signum)
+    signal.signal(signum, signal.SIG_DFL)
+    os.kill(os.getpid(), signum)
 
 
 def _wait(child: subprocess.Popen[bytes], timeout: float | None) -> int:

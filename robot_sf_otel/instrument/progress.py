@@ -44,13 +44,13 @@ class Track(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         """Iterate, reporting to the step that is running now."""
-        step = _driven_step()
+        step = driven_step()
         if step is None:
             return iter(self._iterable)
         return _drive(step, self._iterable, self._total, self._unit)
 
 
-def _driven_step() -> LiveStep | None:
+def driven_step() -> LiveStep | None:
     """Return the step that an outermost `track` here would drive."""
     runtime = context.runtime()
     run = context.live_run() if runtime is not None else None

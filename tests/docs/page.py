@@ -14,7 +14,8 @@ What a block does follows from the first word of its info string and from `title
 - `text`: an illustration, not run.
 
 Anything else is an error, as is a block without a language. A block behind
-`<!-- skip: REASON -->` is left out.
+`<!-- skip: REASON -->` is left out, and one behind `<!-- needs: MODULE, ... -->` where one of these
+is not installed.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import tomllib
 import traceback
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SKIP = re.compile(r"<!--\s*skip:\s*(?P<reason>.*?)\s*-->", re.DOTALL)
+_NEEDS = re.compile(r"<!--\s*needs:\s*(?P<modules>[\w., ]+?)\s*-->")
 _TITLE = re.compile(r'\btitle="(?P<name>[^"]+)"')
 _CHECKER = doctest.OutputChecker()
 _MATCHING = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -51,7 +54,7 @@ class Block:
         language: First word of the info string, empty when there is none.
         title: Name of the file that the block is written to, or None.
         code: The text between the fences.
-        skip: The reason why it is not run, or None.
+        skip: The reason why it is not run here, or None.
     """
 
     line: int
@@ -74,7 +77,7 @@ def blocks(text: str) -> Iterator[Block]:
     for token in MarkdownIt().parse(text):
         if token.type == "html_block":
             found = _SKIP.search(token.content)
-            skip = found["reason"] if found else skip
+            skip = found["reason"] if found else _missing(token.content) or skip
         elif token.type == "fence":
             language, _, rest = token.info.strip().partition(" ")
             titled = _TITLE.search(rest)
@@ -83,6 +86,14 @@ def blocks(text: str) -> Iterator[Block]:
             skip = None
         else:
             skip = None
+
+
+def _missing(comment: str) -> str | None:
+    """Return why a block is left out whose modules are not all installed."""
+    found = _NEEDS.search(comment)
+    modules = re.split(r"[ ,]+", found["modules"]) if found else []
+    missing = [module for module in modules if find_spec(module) is None]
+    return f"needs {', '.join(missing)}, not installed here" if missing else None
 
 
 def console_commands(code: str) -> Iterator[tuple[str, str]]:

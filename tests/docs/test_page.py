@@ -92,6 +92,19 @@ def test_a_skip_comment_holds_for_the_next_block_only(tmp_path: Path) -> None:
     assert (tmp_path / "ran").exists()
 
 
+def test_a_block_that_needs_a_module_is_left_out_where_it_is_missing(tmp_path: Path) -> None:
+    page = _page(
+        tmp_path,
+        "<!-- needs: json, no_such_module -->\n" + _fence("python", "1 / 0"),
+        "<!-- needs: json -->\n" + _fence("sh", "touch ran"),
+    )
+
+    first, second = blocks((tmp_path / "page.md").read_text(encoding="utf-8"))
+    assert (first.skip, second.skip) == ("needs no_such_module, not installed here", None)
+    assert main(page) == 0
+    assert (tmp_path / "ran").exists()
+
+
 def test_a_skip_comment_does_not_reach_over_a_paragraph() -> None:
     text = f"<!-- skip: forgotten -->\n\nWords.\n\n{_fence('sh', 'true')}\n"
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -226,3 +227,44 @@ def test_signal_is_forwarded_to_every_command_even_if_one_cannot_be_told(
     child_process.forward(15)
     assert [command.signals for command in commands] == [[15], [15]]
     assert "could not signal 1: not allowed" in capsys.readouterr().err
+
+
+def test_sigterm_is_handed_on_by_a_process_that_has_no_other_hand_on_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a process that joined the run of another does, and one without telemetry."""
+    sent: list[int] = []
+    own: list[tuple[int, int]] = []
+
+    class Child:
+        pid = 1
+
+        def send_signal(self, signum: int) -> None:
+            sent.append(signum)
+
+        def wait(self, timeout: float | None = None) -> int:
+            assert signal.getsignal(signal.SIGTERM) is child_process._hand_on
+            child_process._hand_on(signal.SIGTERM, None)
+            return -signal.SIGTERM
+
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: Child())
+    monkeypatch.setattr(os, "kill", lambda pid, signum: own.append((pid, signum)))
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        run_child(["x"], check=False)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert sent == [signal.SIGTERM]
+    assert own == [(os.getpid(), signal.SIGTERM)]
+
+
+def test_a_handler_of_the_application_is_left_alone(runs: CapturedRuns) -> None:
+    def handler(signum: int, frame: object) -> None: ...
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        run_child([sys.executable, "-c", "pass"])
+        assert signal.getsignal(signal.SIGTERM) is handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
