@@ -37,6 +37,7 @@ class Config:
     console: ConsoleMode = "auto"
     watchdog: bool = True
     on_finish: str | None = None
+    log: bool = True
     rules: Path | None = None
     redact: str | None = None
 
@@ -53,6 +54,7 @@ class Arguments:
     console: str | None = None
     watchdog: bool | None = None
     on_finish: str | None = None
+    log: bool | None = None
     rules: str | Path | None = None
     redact: str | None = None
 
@@ -175,6 +177,7 @@ def resolve(arguments: Arguments, environ: Mapping[str, str], warn: Warn) -> Con
         console=pick(given.console, "console", env.CONSOLE, _console_mode, "auto"),
         watchdog=pick(given.watchdog, "watchdog", env.WATCHDOG, parse_bool, True),  # noqa: FBT003 - a default, not a flag
         on_finish=pick(given.on_finish, "on_finish", env.ON_FINISH, str, "") or None,
+        log=pick(given.log, "log", env.LOG, parse_bool, True),  # noqa: FBT003 - a default, not a flag
         rules=pick(given.rules, "rules", env.RULES, _existing_file, None),
         redact=pick(given.redact, "redact", env.REDACT, _pattern, "") or None,
     )
