@@ -116,8 +116,15 @@ class RunLogs:
             step_id, span = (step.step_id, step.span_id) if step is not None else ("", found[2])
             if len(step_id) > _MAX_STEP or not step_id.isascii() or not step_id.isprintable():
                 step_id = one_line(step_id, _MAX_STEP)
-            when = self._clock.text(seconds)
-            found[1].append(entry_text(when, level, step_id, span, source, self._redact(message)))
+            entry = entry_text(
+                when=self._clock.text(seconds),
+                level=level,
+                step=step_id,
+                span=span,
+                source=source,
+                message=self._redact(message),
+            )
+            found[1].append(entry)
         except Exception as error:  # noqa: BLE001 - a line of the log must not end the pipeline
             guard.count("log line", error)
 
@@ -141,7 +148,7 @@ class _LoggingTap(logging.Handler):
     def __init__(self, logs: RunLogs) -> None:
         super().__init__()
         self._logs = logs
-        self._above = logging.Logger("robot_sf_otel.above_root")
+        self._above = logging.Logger("robot_sf_otel.above_root")  # noqa: LOG001 - not one of the tree: above it
         self._above.addHandler(self)
 
     def attach(self) -> None:

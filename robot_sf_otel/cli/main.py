@@ -17,6 +17,7 @@ from robot_sf_otel.cli import (
     demo,
     diagnosis,
     doctor,
+    logs,
     perf_tests,
     recover,
     report,
@@ -79,6 +80,7 @@ def options(
 
 report.register(app)
 app.command("watch")(watch.watch)
+app.command("logs")(logs.logs)
 app.command("compare")(compare.compare)
 diagnosis.register(app)
 app.command("perf-tests")(perf_tests.perf_tests)

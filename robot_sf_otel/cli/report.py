@@ -87,7 +87,7 @@ def list_runs(  # noqa: PLR0917 - typer passes options by name
         bool,
         typer.Option(
             "--group",
-            help=f"Runs that differ in seeds only in one row, of the newest {GROUPED:,} that match.",
+            help=f"A row for runs that differ in seeds only, of the newest {GROUPED:,} that match.",
         ),
     ] = False,
     form: Annotated[

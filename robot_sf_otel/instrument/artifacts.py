@@ -173,7 +173,7 @@ def _copied(path: Path, mode: int, folder: Path | None) -> Path | None:
     if folder in path.parents:  # it is the run's own already
         return None
     suffix = "" if is_folder else "".join(path.suffixes[-1:])
-    target = _new_file(folder, slug(path.name.removesuffix(suffix)), suffix)
+    target = _new_file(folder, path.name.removesuffix(suffix), suffix)
     try:
         if is_folder:
             target.unlink()

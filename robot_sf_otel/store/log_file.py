@@ -81,7 +81,7 @@ class LineClock:
         return f"{shown}.{int((seconds - second) * 1000):03d}Z"
 
 
-def entry_text(when: str, level: str, step: str, span: str, source: str, message: str) -> str:
+def entry_text(*, when: str, level: str, step: str, span: str, source: str, message: str) -> str:
     """Return the lines of an entry, without the last newline."""
     if len(message) > LONGEST:
         message = f"{message[:LONGEST]}… ({len(message) - LONGEST:,} more characters)"
@@ -301,3 +301,13 @@ class LogTail:
             found = list(_entries(self._tail.lines()))
         self._inode, self._tail = inode, LineTail(self._path)
         return [*found, *_entries(self._tail.lines())]
+
+
+def short_entry(text: str) -> str:
+    """Return a line of the log for a small place: the time of day (UTC), no span and no source."""
+    found = _ENTRY.fullmatch(text)
+    if found is None:
+        return text
+    step = f" [{found['step']}]" if found["step"] else ""
+    message = found["text"].partition(": ")[2] or found["text"]
+    return f"{found['time'][11:19]} {found['level']}{step} {message}"

@@ -112,7 +112,8 @@ class TelemetryWriter:
     abandon = close
 
 
-def _decoded(line: bytes) -> TelemetrySnapshot | None:
+def read_snapshot(line: bytes) -> TelemetrySnapshot | None:
+    """Return the sample of a line, None where it holds none."""
     try:
         snapshot = decode_snapshot(line)
     except ValueError:  # invalid UTF-8
@@ -125,7 +126,7 @@ def _decoded(line: bytes) -> TelemetrySnapshot | None:
 def iter_snapshots(path: Path) -> Iterator[TelemetrySnapshot]:
     """Yield the samples of a file; bad lines are skipped, a missing file has none."""
     for line in iter_lines(path):
-        snapshot = _decoded(line)
+        snapshot = read_snapshot(line)
         if snapshot is not None:
             yield snapshot
 
@@ -133,7 +134,7 @@ def iter_snapshots(path: Path) -> Iterator[TelemetrySnapshot]:
 def last_snapshot(path: Path) -> TelemetrySnapshot | None:
     """Return the last sample, reading the end of the file only."""
     for line in last_lines(path, _TAIL):
-        snapshot = _decoded(line)
+        snapshot = read_snapshot(line)
         if snapshot is not None:
             return snapshot
     return None
