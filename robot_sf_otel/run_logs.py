@@ -101,12 +101,9 @@ class RunLogs:
         """
         try:
             seen = self._seen
-            if (
-                seen.by_loguru is not by_loguru
-                and seen.message == raw
-                and seen.time >= seconds - _SAME
-            ):
-                return  # passed on from one to the other while this thread was at it
+            apart = 0.0 if seen.by_loguru is by_loguru else -_SAME
+            if seen.message == raw and seen.time - seconds > apart:
+                return  # passed on, from one to the other, while this thread was at it
             run = self._run()
             found = self._files.get(id(run)) if run is not None else None
             if found is None:

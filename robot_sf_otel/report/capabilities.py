@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_FEW_COLOURS: Final = 8
+_PLAIN: Final = ("vt", "ansi-m", "dumb")
+"""Beginnings of the names of terminals without colours and without a second screen."""
+_ONE_SCREEN: Final = frozenset({"linux", "ansi", "cons25"})
 _POOR_FONTS: Final = frozenset({"linux"})
 """The console of Linux: UTF-8, but a font of 512 characters without most blocks."""
 
@@ -23,33 +25,18 @@ class Capabilities(NamedTuple):
 def capabilities(stream: TextIO, environ: Mapping[str, str]) -> Capabilities:
     """Return what the terminal behind a stream can do.
 
-    Its description in terminfo decides; without one it is taken for a modern terminal, as those are
-    what remote machines have no description of.
+    Its name decides, as a remote machine has no description of the newest ones: whatever is not
+    known to be poor is taken for a modern terminal.
     """
     term = environ.get("TERM", "")
-    colours, alternate = _described(term)
+    plain = term.startswith(_PLAIN)
     return Capabilities(
         unicode=_is_utf(stream.encoding or "")
         and _locale_is_utf(environ)
         and term not in _POOR_FONTS,
-        colour=not environ.get("NO_COLOR") and (colours is None or colours >= _FEW_COLOURS),
-        alternate=alternate,
+        colour=not environ.get("NO_COLOR") and not plain,
+        alternate=not plain and term not in _ONE_SCREEN,
     )
-
-
-def _described(term: str) -> tuple[int | None, bool]:
-    """Return the number of colours, None where it is not known, and whether there is a screen."""
-    try:
-        import curses
-
-        curses.setupterm(term, 1)
-        return curses.tigetnum("colors"), bool(curses.tigetstr("smcup"))
-    except (ImportError, OSError, ValueError):
-        return None, True
-    except Exception as error:
-        if type(error).__module__ in {"curses", "_curses"}:  # no description
-            return None, True
-        raise
 
 
 def _is_utf(encoding: str) -> bool:

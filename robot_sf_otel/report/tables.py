@@ -43,6 +43,7 @@ _INTERESTING: Final = frozenset({"failed", "running", "cancelled"})
 _WIDEST: Final = 150
 _NAME: Final = 20
 _CELL: Final = 60
+_ROOT: Final = 30
 
 
 def parse_time(timestamp: str | None) -> datetime | None:
@@ -138,7 +139,7 @@ def add_runs(
         if tagged:
             row.append(plain(", ".join(record.tags), _NAME))
         if roots is not None:
-            row.append(plain(roots[index], _CELL))
+            row.append(_end_of(plain(roots[index])))
         if widest:
             reason = record.status_reason if record.status != "completed" else None
             host = record.host.get("hostname")
@@ -146,6 +147,11 @@ def add_runs(
         rows.append(row)
     # Ids are there to be copied: they wrap only where nothing else can.
     page.table(head, rows, wrap=len(head) - 1 if widest else 0)
+
+
+def _end_of(path: str) -> str:
+    """Return a path whose beginning is cut where it is long: the end tells it from others."""
+    return path if len(path) <= _ROOT else f"…{path[1 - _ROOT :]}"
 
 
 def add_steps(

@@ -280,11 +280,12 @@ class LogTail:
         """Begin at the end of what is there."""
         self._run_dir = run_dir
         self._path = RunPaths(run_dir).log
-        self._inode = self._now()
+        self._inode: int | None = self._now()
         self._tail = LineTail(self._path)
         self._tail.skip_to_end()
 
     def _now(self) -> int | None:
+        """Return which file log.txt is now."""
         try:
             return self._path.stat().st_ino
         except OSError:
