@@ -61,6 +61,7 @@ def configure(
     console: str | None = None,
     watchdog: bool | None = None,
     on_finish: str | None = None,
+    log: bool | None = None,
     rules: str | Path | None = None,
     redact: str | None = None,
     otlp_private: bool | None = None,
@@ -84,6 +85,8 @@ def configure(
         watchdog: Whether a small process closes the record of a run that is killed; true by
             default.
         on_finish: Command run when a run has ended; gets the run directory and the status.
+        log: Whether the log lines of Loguru and `logging` go to the run's `log.txt` too; true by
+            default.
         rules: TOML file with thresholds of the recommendation rules.
         redact: Extra regular expression of names whose values are masked.
         otlp_private: Whether command lines, paths, parameters, messages of exceptions and names of
@@ -100,6 +103,7 @@ def configure(
         console=console,
         watchdog=watchdog,
         on_finish=on_finish,
+        log=log,
         rules=rules,
         redact=redact,
         otlp_private=otlp_private,
@@ -220,6 +224,7 @@ def _observe(
     runtime: Runtime, config: Config, obtained: Providers, redact: Redactor
 ) -> RunObserver:
     from robot_sf_otel.observer import RunObserver
+    from robot_sf_otel.run_logs import RunLogs
     from robot_sf_otel.system_metrics import environment
     from robot_sf_otel.system_metrics.sensors import SystemSensors
 
@@ -237,6 +242,8 @@ def _observe(
         }
 
     observer = RunObserver(config, sensors, runtime.console, facts, obtained.flush)
+    if config.log:
+        observer.logs = RunLogs(redact.text)
     runtime.sensors = sensors
     runtime.observer = observer
     with guard.shielded("instruments"):
@@ -293,8 +300,10 @@ def _join(runtime: Runtime, run_dir: Path, traceparent: str | None) -> None:
     if state.closed:
         runtime.linked_run_id = state.started.run_id
     else:
-        join_run(runtime, recorder, state, traceparent)
+        run = join_run(runtime, recorder, state, traceparent)
         runtime.console.run_joined()
+        if runtime.observer is not None:
+            runtime.observer.run_joined(run)
 
 
 def _process_name() -> str:

@@ -38,6 +38,7 @@ class Config:
     console: ConsoleMode = "auto"
     watchdog: bool = True
     on_finish: str | None = None
+    log: bool = True
     rules: Path | None = None
     redact: str | None = None
     otlp_private: bool = False
@@ -55,6 +56,7 @@ class Arguments:
     console: str | None = None
     watchdog: bool | None = None
     on_finish: str | None = None
+    log: bool | None = None
     rules: str | Path | None = None
     redact: str | None = None
     otlp_private: bool | None = None
@@ -191,6 +193,7 @@ def resolve(arguments: Arguments, environ: Mapping[str, str], warn: Warn) -> Con
         console=pick(given.console, "console", env.CONSOLE, _console_mode, "auto"),
         watchdog=pick(given.watchdog, "watchdog", env.WATCHDOG, parse_bool, True),  # noqa: FBT003 - a default, not a flag
         on_finish=pick(given.on_finish, "on_finish", env.ON_FINISH, str, "") or None,
+        log=pick(given.log, "log", env.LOG, parse_bool, True),  # noqa: FBT003 - a default, not a flag
         rules=pick(given.rules, "rules", env.RULES, _existing_file, None),
         otlp_private=pick(given.otlp_private, "otlp_private", env.OTLP_PRIVATE, parse_bool, False),  # noqa: FBT003 - a default, not a flag
         redact=pick(given.redact, "redact", env.REDACT, _pattern, "") or None,

@@ -30,6 +30,10 @@ ON_FINISH: Final = "ROBOT_SF_OTEL_ON_FINISH"
 """Command run when a run has ended; gets the run directory and the status as last two arguments.
 Default: unset."""
 
+LOG: Final = "ROBOT_SF_OTEL_LOG"
+"""Whether log lines of Loguru and `logging` go to the run's `log.txt` too: `true` or `false`.
+Default: `true`."""
+
 RULES: Final = "ROBOT_SF_OTEL_RULES"
 """TOML file with thresholds of the recommendation rules. Default: unset."""
 

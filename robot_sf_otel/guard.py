@@ -58,6 +58,11 @@ def fault(where: str, error: BaseException) -> None:
         _seen.add(cause)
 
 
+def count(where: str, error: BaseException) -> None:
+    """Count a fault without a line in the log: it happened while a line was being logged."""
+    _faults[where, f"{type(error).__name__}: {error}"] += 1
+
+
 def _cause(error: BaseException) -> str:
     """Return what the faults of one cause have in common."""
     if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:

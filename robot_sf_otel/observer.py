@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from robot_sf_otel import guard
+from robot_sf_otel.artifact_digests import ArtifactDigests
 from robot_sf_otel.diagnosis import LiveDiagnosis
 from robot_sf_otel.forecast import Forecast, JoinedForecast
 from robot_sf_otel.instrument import child_process, context
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from robot_sf_otel.instrument.live_run import LiveRun
     from robot_sf_otel.instrument.runtime import Console
     from robot_sf_otel.manifest.schema import Eta, TelemetrySnapshot
+    from robot_sf_otel.run_logs import RunLogs
     from robot_sf_otel.system_metrics.points import Points
     from robot_sf_otel.system_metrics.reading import MachineReading
     from robot_sf_otel.system_metrics.sensors import SystemSensors
@@ -98,6 +100,8 @@ class RunObserver:
         self._past = (0.0, 0)
         self._shown: tuple[MachineReading, Points] | None = None
         self._faults_due = 0.0
+        self.logs: RunLogs | None = None
+        self._digests: dict[str, ArtifactDigests] = {}
         self._unwritten: deque[LiveRun] = deque(maxlen=UNWRITTEN_RUNS)
         self._starting = threading.Lock()
         self._opening = threading.RLock()
@@ -132,6 +136,10 @@ class RunObserver:
 
     def run_opened(self, run: LiveRun) -> None:
         """Take the first sample of a run and watch it from now on."""
+        if self.logs is not None:
+            with guard.shielded("log.txt"):
+                self.logs.opened(run)
+        self._digests[run.run_id] = ArtifactDigests(run)
         watched = self._watched[run.run_id] = self._watch(run)
         self.outward.run_opened(run)
         self._start()
@@ -144,6 +152,18 @@ class RunObserver:
             watched.facts = self._aside("facts", functools.partial(self._gather, run))
         with guard.shielded("history"):  # nobody waits for it
             watched.history.learn(run.name)
+
+    def run_joined(self, run: LiveRun) -> None:
+        """Take the log lines of this child process into those of its run."""
+        if self.logs is not None:
+            with guard.shielded("log.txt"):
+                self.logs.opened(run)
+
+    def run_left(self, run: LiveRun) -> None:
+        """Take the log lines of this process no longer."""
+        if self.logs is not None:
+            with guard.shielded("log.txt"):
+                self.logs.closed(run)
 
     def _watch(self, run: LiveRun) -> _Watched:
         forecast = Forecast(run)
@@ -163,6 +183,10 @@ class RunObserver:
             thread.join(0.02)
             if time.monotonic() >= deadline:
                 break
+        digests = self._digests.pop(run.run_id, None)
+        if digests is not None:
+            with guard.shielded("artifacts"), self._billed():
+                digests.finish(lambda: run.interrupted_by is not None)
         self._sample(run, last=True)
         if watched is not None:
             with guard.shielded("diagnosis"), self._billed():
@@ -174,6 +198,8 @@ class RunObserver:
         """Let go of a run; without live runs the thread ends and SIGTERM is given back."""
         self._let_watchdog_go(run)
         self._watched.pop(run.run_id, None)
+        self._digests.pop(run.run_id, None)
+        self.run_left(run)
         self.outward.run_closed(run, outcome)
         if self._config.on_finish:
             with guard.shielded("on_finish"):
@@ -269,7 +295,10 @@ class RunObserver:
         self.outward.forget()
         self._watched.clear()
         self._joined.clear()
+        self._digests.clear()
         self._unwritten.clear()
+        if self.logs is not None:
+            self.logs.after_fork_in_child()
         self._starting, self._opening = threading.Lock(), threading.RLock()
         self._monitor = self._new_monitor()
         self._termination = Termination(self._wake, _note_interruption)
@@ -347,6 +376,9 @@ class RunObserver:
 
     def _keep_up(self) -> None:
         """Write what may wait, at most for 1 % of the time, and draw what is seen."""
+        if self.logs is not None:
+            with guard.shielded("log.txt"):
+                self.logs.look_after()
         for run in list(context.process.live_runs):
             watched = self._watched.get(run.run_id)
             eta = None
@@ -363,6 +395,8 @@ class RunObserver:
                 with guard.shielded("diagnosis"):
                     watched.diagnosis.keep_up(cost)
                 self.outward.kept_up(run)
+                with guard.shielded("artifacts"):
+                    self._keep_digests(run)
             self._console.tick(run.steps.views(), eta, run.elapsed())
 
     def _report_faults(self, run: LiveRun) -> None:
@@ -372,6 +406,12 @@ class RunObserver:
         for where, message, count in guard.drain():
             self._faults_due = now + FAULT_SECONDS
             run.record(TelemetryFault(where=where, message=message, count=count, **run.ids()))
+
+    def _keep_digests(self, run: LiveRun) -> None:
+        """Let a thread of its own read the artifacts that are new."""
+        digests = self._digests.get(run.run_id)
+        if digests is not None and digests.has_work():
+            self._aside("artifacts", digests.work)
 
     def _on_signal(self, signum: int) -> None:
         if not self._termination.is_default or signum != SIGNUM:

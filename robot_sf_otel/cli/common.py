@@ -47,9 +47,13 @@ class TextFormat(StrEnum):
 
 
 def artifact_roots(context: typer.Context) -> list[Path]:
-    """Return the artifact roots of this call: option, then environment, then `output`."""
+    """Return the artifact roots of this call: option, then environment, then `output`.
+
+    One that is named twice, or by a link as well, is one.
+    """
     settings: dict[str, list[Path]] = context.obj or {}
-    return settings.get("artifact_roots") or [Path(os.environ.get(env.ARTIFACT_ROOT) or "output")]
+    given = settings.get("artifact_roots") or [Path(os.environ.get(env.ARTIFACT_ROOT) or "output")]
+    return list({os.path.realpath(root): root for root in reversed(given)}.values())[::-1]
 
 
 def outgoing(private: bool | None) -> Outgoing:

@@ -18,6 +18,7 @@ from robot_sf_otel.cli import (
     diagnosis,
     doctor,
     importing,
+    logs,
     perf_tests,
     recover,
     replaying,
@@ -81,6 +82,7 @@ def options(
 
 report.register(app)
 app.command("watch")(watch.watch)
+app.command("logs")(logs.logs)
 app.command("compare")(compare.compare)
 diagnosis.register(app)
 replaying.register(app)

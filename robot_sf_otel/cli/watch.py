@@ -1,12 +1,10 @@
-"""`watch`: what `status` shows, until the run has ended."""
+"""`watch`: a run live, until it has ended: on the whole screen of a terminal, or in lines."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -16,6 +14,7 @@ from robot_sf_otel.cli.common import (
     LATEST,
     MOST_BYTES,
     RunArgument,
+    artifact_roots,
     complain,
     earlier_than,
     fail,
@@ -25,15 +24,10 @@ from robot_sf_otel.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from robot_sf_otel.manifest.schema import PipelineRunRecord
-    from robot_sf_otel.report.page import Page
-    from robot_sf_otel.report.screen import Screen
     from robot_sf_otel.store.reader import LoadedRun
 
 LINE_SECONDS: Final = 30.0
 """Shortest time between two lines where nothing changed but progress."""
-_LOOK_SECONDS: Final = 0.1
-"""How soon a screen that changed its size is drawn again."""
 
 
 def watch(
@@ -44,108 +38,81 @@ def watch(
         typer.Option("--interval", metavar="SECONDS", min=0.1, help="Time between two looks."),
     ] = 1.0,
 ) -> None:
-    """Show the status of a run until it ends.
+    """Show a run live until it ends.
 
-    Redrawn in place on a terminal, a line for each change elsewhere. Exit code: 0 if it completed,
-    1 if it failed or was cancelled.
+    On a terminal the whole screen: steps, curves, recommendations, log lines; keys switch between
+    runs. Elsewhere a line for each change. Exit code: 0 if it completed, 1 if it failed or was
+    cancelled; 0 if you quit while it was running.
     """
-    found = load(context, run, most_bytes=MOST_BYTES)
-    watched = _Watched(found, earlier_than(found))
+    found = load(context, run, telemetry=False)
     if sys.stdout.isatty() and os.environ.get("TERM", "") not in {"", "dumb"}:
-        error = _on_screen(watched, interval)
-        if error is None:
-            show(watched.page())
+        status = _on_screen(context, found, interval)
     else:
-        error = _in_lines(watched, interval)
-    if error is not None:
-        fail(error)
-    raise typer.Exit(0 if watched.run.record.status == "completed" else 1)
+        status = _in_lines(found, interval)
+    raise typer.Exit(1 if status in {"failed", "cancelled"} else 0)
 
 
-@dataclass(slots=True)
-class _Watched:
-    """The run as it was when it was last looked at."""
-
-    run: LoadedRun
-    earlier: list[PipelineRunRecord]
-
-    @property
-    def is_over(self) -> bool:
-        from robot_sf_otel.manifest.schema import TERMINAL_RUN
-
-        return self.run.record.status in TERMINAL_RUN
-
-    def look(self) -> str | None:
-        """Read the run again; return why that cannot be done."""
-        from robot_sf_otel.store.reader import load_run
-
-        try:
-            self.run = load_run(self.run.run_dir, most_bytes=MOST_BYTES)
-        except (OSError, ValueError) as error:
-            return str(error)
-        return None
-
-    def page(self) -> Page:
-        """Return what `status` shows."""
-        from robot_sf_otel.analysis.durations import beside_history
-        from robot_sf_otel.report.status import add_status
-        from robot_sf_otel.store.layout import RunPaths
-        from robot_sf_otel.store.telemetry import last_snapshot
-
-        page = new_page()
-        sample = last_snapshot(RunPaths(self.run.run_dir).telemetry)
-        history = beside_history(self.run.record, self.earlier)
-        now = datetime.now(UTC)
-        add_status(page, self.run.record, sample, self.run.problems, now, history=history)
-        return page
-
-
-def _on_screen(watched: _Watched, interval: float) -> str | None:
-    """Draw until the run has ended; return why it cannot be read any more."""
+def _on_screen(context: typer.Context, found: LoadedRun, interval: float) -> str:
+    """Draw until the run has ended or the user quits; return the run's status."""
+    from robot_sf_otel.cli.watch_screen import Watching
     from robot_sf_otel.report.screen import Screen
 
-    with Screen(sys.stdout) as screen:
-        while not watched.is_over:
-            began = time.monotonic()
-            screen.draw(watched.page().text())
-            _wait(screen, interval, began, lambda: screen.draw(watched.page().text()))
-            error = watched.look()
-            if error is not None:
-                return error
-    return None
+    with Screen(sys.stdout, sys.stdin) as screen:
+        watching = Watching(screen, artifact_roots(context), found.run_dir, interval)
+        error = watching.go_on()
+    if error is not None:
+        fail(error)
+    run = watching.run
+    if run.is_over:
+        _leave_status(run.run_dir)
+    return run.record.status
 
 
-def _wait(screen: Screen, interval: float, began: float, redraw: Callable[[], None]) -> None:
-    """Wait for the next look, at least as long as the last one took."""
-    due = max(began + interval, 2 * time.monotonic() - began)
-    size = screen.size()
-    while (left := due - time.monotonic()) > 0:
-        time.sleep(min(left, _LOOK_SECONDS))
-        if screen.size() != size:
-            size = screen.size()
-            redraw()
+def _leave_status(run_dir: os.PathLike[str]) -> None:
+    """Leave on the terminal what `status` shows."""
+    from pathlib import Path
+
+    from robot_sf_otel.analysis.durations import beside_history
+    from robot_sf_otel.report.status import add_status
+    from robot_sf_otel.store.layout import RunPaths
+    from robot_sf_otel.store.reader import load_run
+    from robot_sf_otel.store.telemetry import last_snapshot
+
+    try:
+        run = load_run(Path(run_dir), most_bytes=MOST_BYTES)
+    except (OSError, ValueError) as error:
+        fail(str(error))
+    page = new_page()
+    sample = last_snapshot(RunPaths(run.run_dir).telemetry)
+    history = beside_history(run.record, earlier_than(run))
+    add_status(page, run.record, sample, run.problems, datetime.now(UTC), history=history)
+    show(page)
 
 
-def _in_lines(watched: _Watched, interval: float) -> str | None:
-    """Say what changes until the run has ended; return why it cannot be read any more."""
+def _in_lines(found: LoadedRun, interval: float) -> str:
+    """Say what changes until the run has ended; return its status."""
+    from robot_sf_otel.manifest.schema import TERMINAL_RUN
     from robot_sf_otel.report.status import milestones, status_line
+    from robot_sf_otel.store import reader
 
     said: object = None
     due = 0.0
+    run = found
     while True:
         began = time.monotonic()
-        record = watched.run.record
+        record = run.record
         if milestones(record) != said or began >= due:
             said, due = milestones(record), began + LINE_SECONDS
             page = new_page()
             page.line(status_line(record, datetime.now(UTC)))
             show(page)
-        if watched.is_over:
+        if record.status in TERMINAL_RUN:
             break
         time.sleep(max(interval, time.monotonic() - began))
-        error = watched.look()
-        if error is not None:
-            return error
-    for problem in watched.run.problems:
+        try:
+            run = reader.load_run(run.run_dir, telemetry=False)
+        except (OSError, ValueError) as error:
+            fail(str(error))
+    for problem in run.problems:
         complain(problem)
-    return None
+    return run.record.status

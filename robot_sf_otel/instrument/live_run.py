@@ -13,7 +13,7 @@ from opentelemetry import trace
 
 from robot_sf_otel import guard
 from robot_sf_otel.instrument import context, spans
-from robot_sf_otel.instrument.artifacts import describe
+from robot_sf_otel.instrument.artifacts import describe, keep
 from robot_sf_otel.instrument.child_process import published
 from robot_sf_otel.instrument.ctrl_c import CtrlCHeld
 from robot_sf_otel.instrument.live_step import LiveStep, detach
@@ -27,11 +27,11 @@ from robot_sf_otel.semconv.spans import run_ended, run_name, run_started
 from robot_sf_otel.store.layout import make_folder
 
 if TYPE_CHECKING:
-    from os import PathLike
     from pathlib import Path
 
     from opentelemetry.trace import Span
 
+    from robot_sf_otel.instrument.artifacts import Loggable
     from robot_sf_otel.instrument.pipeline import FinalStatus, PlanEntry
     from robot_sf_otel.instrument.runtime import RunRecorder, Runtime
     from robot_sf_otel.manifest.schema import Anomaly, PerformanceRecommendation
@@ -160,18 +160,32 @@ class LiveRun:
         self.telemetry.log_metric(name, value)
 
     def log_artifact(
-        self, path: str | PathLike[str], *, kind: str = "file", name: str | None = None
+        self,
+        path: Loggable,
+        *,
+        kind: str | None = None,
+        name: str | None = None,
+        copy: bool = False,
     ) -> None:
         """Record a file or folder that the run produced."""
         with guard.shielded("log_artifact"):
-            self.record_artifact(path, kind, name, None)
+            self.record_artifact(path, kind, name, None, copy=copy)
 
     def record_artifact(
-        self, path: str | PathLike[str], kind: str, name: str | None, step: LiveStep | None
+        self,
+        what: Loggable,
+        kind: str | None,
+        name: str | None,
+        step: LiveStep | None,
+        *,
+        copy: bool,
     ) -> None:
         """Write an artifact of the run, or of one of its steps, to the journal."""
+        found = keep(what, kind, name, lambda: self.artifacts_dir, copy=copy)
+        if found is None:
+            return
         ids = self.ids()
-        artifact = describe(path, kind, name, self.run_dir, ids["time_unix_nano"])
+        artifact = describe(*found, self.run_dir, ids["time_unix_nano"])
         if step is not None:
             artifact.step_id, artifact.span_id = step.step_id, step.span_id
             ids["span_id"] = step.span_id
@@ -270,6 +284,8 @@ class LiveRun:
         if self in context.process.live_runs:
             context.process.live_runs.remove(self)
         published.close(self)
+        if self.runtime.observer is not None:
+            self.runtime.observer.run_left(self)
         self._recorder.close()
 
     def conclude(self, outcome: Outcome) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
+    from robot_sf_otel.instrument.artifacts import Loggable
     from robot_sf_otel.instrument.live_run import LiveRun
     from robot_sf_otel.instrument.runtime import Runtime
     from robot_sf_otel.manifest.schema import TelemetrySnapshot
@@ -178,11 +179,16 @@ class LiveStep:
             guard.warn_once(f"metric:{name}", f"metric {name!r} is left out: {error}")
 
     def log_artifact(
-        self, path: str | PathLike[str], *, kind: str = "file", name: str | None = None
+        self,
+        path: Loggable,
+        *,
+        kind: str | None = None,
+        name: str | None = None,
+        copy: bool = False,
     ) -> None:
         """Record a file or folder that this step produced."""
         with guard.shielded("log_artifact"):
-            self.of_run.record_artifact(path, kind, name, self)
+            self.of_run.record_artifact(path, kind, name, self, copy=copy)
 
     def mark_skipped(self, reason: str | None = None) -> None:
         """End this step as skipped, whatever it returns."""

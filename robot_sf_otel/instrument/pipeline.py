@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from os import PathLike
     from pathlib import Path
 
+    from robot_sf_otel.instrument.artifacts import Loggable
+
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -88,9 +90,23 @@ class RunHandle(Protocol):
         ...
 
     def log_artifact(
-        self, path: str | PathLike[str], *, kind: str = "file", name: str | None = None
+        self,
+        path: Loggable,
+        *,
+        kind: str | None = None,
+        name: str | None = None,
+        copy: bool = False,
     ) -> None:
-        """Record a file or folder that the run produced."""
+        """Record a file, a folder or a figure that the run produced.
+
+        Args:
+            path: A file or folder, which stays where it is; or a figure (whatever has `savefig`) or
+                an image (`save`), which is saved into the run's `artifacts/`.
+            kind: What it is: `checkpoint`, …; by default `file`, `directory`, `figure` or `image`.
+            name: What people call it; a figure is saved under it, as PNG unless it ends with the
+                suffix of another format.
+            copy: Whether the file or folder is copied into `artifacts/` first.
+        """
         ...
 
     def bind(self, function: F) -> F:
@@ -129,7 +145,12 @@ class InertRun:
         """Do nothing."""
 
     def log_artifact(
-        self, path: str | PathLike[str], *, kind: str = "file", name: str | None = None
+        self,
+        path: Loggable,
+        *,
+        kind: str | None = None,
+        name: str | None = None,
+        copy: bool = False,
     ) -> None:
         """Do nothing."""
 

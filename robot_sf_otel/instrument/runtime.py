@@ -349,6 +349,14 @@ class Observer(Protocol):
         """Take the first sample of a run and watch it from now on."""
         ...
 
+    def run_joined(self, run: LiveRun) -> None:
+        """Take part in a run of another process, until `run_left`."""
+        ...
+
+    def run_left(self, run: LiveRun) -> None:
+        """Take part in it no longer."""
+        ...
+
     def run_closing(self, run: LiveRun) -> None:
         """Take the last sample of a run; its facts are in when this returns."""
         ...

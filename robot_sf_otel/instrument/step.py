@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import subprocess
     from os import PathLike
 
+    from robot_sf_otel.instrument.artifacts import Loggable
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -92,9 +94,23 @@ class StepHandle(Protocol):
         ...
 
     def log_artifact(
-        self, path: str | PathLike[str], *, kind: str = "file", name: str | None = None
+        self,
+        path: Loggable,
+        *,
+        kind: str | None = None,
+        name: str | None = None,
+        copy: bool = False,
     ) -> None:
-        """Record a file or folder that this step produced."""
+        """Record a file, a folder or a figure that this step produced.
+
+        Args:
+            path: A file or folder, which stays where it is; or a figure (whatever has `savefig`) or
+                an image (`save`), which is saved into the run's `artifacts/`.
+            kind: What it is: `checkpoint`, …; by default `file`, `directory`, `figure` or `image`.
+            name: What people call it; a figure is saved under it, as PNG unless it ends with the
+                suffix of another format.
+            copy: Whether the file or folder is copied into `artifacts/` first.
+        """
         ...
 
     def mark_skipped(self, reason: str | None = None) -> None:
@@ -137,7 +153,12 @@ class InertStep:
         """Do nothing."""
 
     def log_artifact(
-        self, path: str | PathLike[str], *, kind: str = "file", name: str | None = None
+        self,
+        path: Loggable,
+        *,
+        kind: str | None = None,
+        name: str | None = None,
+        copy: bool = False,
     ) -> None:
         """Do nothing."""
 

@@ -67,6 +67,7 @@ class RunFold:
         }
         self._tags: list[str] = []
         self._artifacts: list[Artifact] = []
+        self._artifact_at: dict[tuple[str, str | None, str | None], Artifact] = {}
         self._recommendations: dict[str, PerformanceRecommendation] = {}
         self._anomalies: dict[str, Anomaly] = {}
         self._perf_tests: list[PerformanceTestResult] = []
@@ -218,6 +219,12 @@ class RunFold:
         run.finish(event)
 
     def _on_artifact(self, event: e.ArtifactLogged) -> None:
+        found = event.artifact
+        key = (found.path, found.span_id, found.logged_at)
+        known = self._artifact_at.setdefault(key, found)
+        if known is not found and found.sha256 is not None:  # read since it was reported
+            known.size_bytes, known.sha256 = found.size_bytes, found.sha256
+            return
         if run := self._executions.get(event.span_id or ""):
             event.artifact.step_id = run.step_id
             run.artifacts.append(event.artifact)
@@ -360,6 +367,10 @@ class RunFold:
     def top_level(self) -> list[Execution]:
         """Return the executions of top-level steps, in the order in which they were seen."""
         return [run for run in self._executions.values() if self._is_top_level(run)]
+
+    def artifacts(self) -> list[Artifact]:
+        """Return the artifacts in the order in which they were reported."""
+        return list(self._artifacts)
 
     def running(self) -> list[StepExecutionEntry]:
         """Return the executions that are under way, in the order in which they were seen."""

@@ -78,5 +78,5 @@ def keep_artifacts(run_dir: Path, files: Iterable[Path]) -> None:
     """
     now_ns = time.time_ns()
     for file in files:
-        artifact = describe(file, "performance", None, run_dir, now_ns)
+        artifact = describe(file, "performance", file.name, run_dir, now_ns)
         producer.append(run_dir, ArtifactLogged(time_unix_nano=now_ns, artifact=artifact))

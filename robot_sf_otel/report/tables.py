@@ -43,6 +43,7 @@ _INTERESTING: Final = frozenset({"failed", "running", "cancelled"})
 _WIDEST: Final = 150
 _NAME: Final = 20
 _CELL: Final = 60
+_ROOT: Final = 30
 
 
 def parse_time(timestamp: str | None) -> datetime | None:
@@ -97,16 +98,32 @@ def eta_text(eta: Eta) -> str:
     return text
 
 
-def add_runs(page: Page, records: Sequence[PipelineRunRecord], now: datetime) -> None:
-    """Add a line for each run; a wide page shows pipeline, host and the reason of a failure."""
+def add_runs(
+    page: Page,
+    records: Sequence[PipelineRunRecord],
+    now: datetime,
+    *,
+    roots: Sequence[str] | None = None,
+) -> None:
+    """Add a line for each run; a wide page shows pipeline, tags, host and the reason of a failure.
+
+    Args:
+        page: Where.
+        records: The runs.
+        now: The present.
+        roots: The artifact root of each, where there are several.
+    """
     wide, widest = page.width >= _WIDE, page.width >= _WIDEST
     live = wide and any(record.status == "running" for record in records)
     head = ["RUN", "STATUS", "STARTED", "DURATION:", "STEPS:"]
     head += ["ETA:"] if live else []
     head += ["PIPELINE"] if wide else []
+    tagged = wide and any(record.tags for record in records)
+    head += ["TAGS"] if tagged else []
+    head += ["ROOT"] if roots is not None else []
     head += ["HOST", "REASON"] if widest else []
     rows: list[list[str | Text]] = []
-    for record in records:
+    for index, record in enumerate(records):
         summary = record.summary
         row: list[str | Text] = [
             plain(record.run_id),
@@ -119,6 +136,10 @@ def add_runs(page: Page, records: Sequence[PipelineRunRecord], now: datetime) ->
             row.append(eta_text(record.eta) if record.status == "running" else "")
         if wide:
             row.append(plain(record.pipeline, _NAME))
+        if tagged:
+            row.append(plain(", ".join(record.tags), _NAME))
+        if roots is not None:
+            row.append(_end_of(plain(roots[index])))
         if widest:
             reason = record.status_reason if record.status != "completed" else None
             host = record.host.get("hostname")
@@ -126,6 +147,11 @@ def add_runs(page: Page, records: Sequence[PipelineRunRecord], now: datetime) ->
         rows.append(row)
     # Ids are there to be copied: they wrap only where nothing else can.
     page.table(head, rows, wrap=len(head) - 1 if widest else 0)
+
+
+def _end_of(path: str) -> str:
+    """Return a path whose beginning is cut where it is long: the end tells it from others."""
+    return path if len(path) <= _ROOT else f"…{path[1 - _ROOT :]}"
 
 
 def add_steps(

@@ -75,6 +75,30 @@ class LineTail:
         self._position = 0
         self._skipping = False
 
+    def skip_to_end(self, keep: int = 0) -> None:
+        """Leave out what is there, but for the complete lines among the last `keep` bytes."""
+        fd = open_for_reading(self.path)
+        if fd is None:
+            return
+        try:
+            size = os.fstat(fd).st_size
+        finally:
+            os.close(fd)
+        self._position = max(0, size - keep)
+        # From within a line on the rest of that line is no line.
+        self._skipping = self._position > 0 and not self._begins_line()
+
+    def _begins_line(self) -> bool:
+        fd = open_for_reading(self.path)
+        if fd is None:
+            return True
+        try:
+            return os.pread(fd, 1, self._position - 1) == b"\n"
+        except OSError:
+            return True
+        finally:
+            os.close(fd)
+
     def lines(self) -> Iterator[bytes]:
         """Yield the complete lines that are new, without their newline; empty ones are left out.
 

@@ -112,7 +112,8 @@ class TelemetryWriter:
     abandon = close
 
 
-def _decoded(line: bytes) -> TelemetrySnapshot | None:
+def read_snapshot(line: bytes) -> TelemetrySnapshot | None:
+    """Return the sample of a line, None where it holds none."""
     try:
         snapshot = decode_snapshot(line)
     except ValueError:  # invalid UTF-8
@@ -125,7 +126,7 @@ def _decoded(line: bytes) -> TelemetrySnapshot | None:
 def iter_snapshots(path: Path) -> Iterator[TelemetrySnapshot]:
     """Yield the samples of a file; bad lines are skipped, a missing file has none."""
     for line in iter_lines(path):
-        snapshot = _decoded(line)
+        snapshot = read_snapshot(line)
         if snapshot is not None:
             yield snapshot
 
@@ -137,7 +138,11 @@ def own_samples(snapshots: Iterable[TelemetrySnapshot]) -> Iterator[TelemetrySna
 
 def last_snapshot(path: Path) -> TelemetrySnapshot | None:
     """Return the last sample of the run's own process, reading the end of the file only."""
-    return next(own_samples(filter(None, map(_decoded, last_lines(path, _TAIL)))), None)
+    for line in last_lines(path, _TAIL):
+        snapshot = read_snapshot(line)
+        if snapshot is not None and snapshot.process is None:
+            return snapshot
+    return None
 
 
 def summarise(path: Path) -> dict[str, FieldSummary]:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from robot_sf_otel import on_finish, pipeline
 from robot_sf_otel.testing import capture_run
+from tests.integration.scripts import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.integration.scripts import Scripts
 
 DEADLINE_SECONDS = 10.0
 
@@ -35,3 +40,35 @@ def test_command_that_does_not_exist_changes_nothing_for_the_run(tmp_path: Path)
         with pipeline("p"):
             pass
         assert runs.record.status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [
+        ("pass", "completed"),
+        ("raise ValueError", "failed"),
+        ("os.kill(os.getpid(), 15)", "cancelled"),
+    ],
+)
+def test_the_variable_names_a_command_that_outlives_the_program(
+    scripts: Scripts, ending: str, status: str
+) -> None:
+    told = scripts.folder / "told"
+    script = scripts.folder / "tell.sh"
+    script.write_text(
+        f'sleep 0.2\nprintf "%s %s" "$1" "$2" > {told}.part && mv {told}.part {told}\n'
+    )
+    scripts.start(
+        f"""
+        import os
+        from robot_sf_otel import configure, pipeline
+        configure()
+        with pipeline("p"):
+            {ending}
+        """,
+        env={"ROBOT_SF_OTEL_ON_FINISH": f"sh '{script}'"},
+    ).ends()
+    wait_until(told.exists, "the command has ended")
+    run_dir, said = told.read_text().rsplit(" ", 1)
+    assert said == status
+    assert (scripts.folder / "output" / "run-tracker" / run_dir.rpartition("/")[2]).is_dir()

@@ -168,6 +168,10 @@ class Terminal:
             self.said += data.decode()
         return True
 
+    def looks(self) -> bool:
+        """Read what was written; return True."""
+        return self._read()
+
     def press(self, keys: str) -> None:
         os.write(self._fd, keys.encode())
 
@@ -207,32 +211,173 @@ def test_ctrl_c_on_a_terminal_leaves_it_as_it_was(
     assert terminal.said.rstrip().endswith(LEFT)
 
 
-@pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
-def test_in_tmux_what_stood_there_before_comes_back(
-    scripts: Scripts, told: Callable[..., Told], tmp_path: Path
-) -> None:
-    told()
-    tmux = ["tmux", "-S", str(tmp_path / "tmux"), "-f", os.devnull]
+class Tmux:
+    """`watch` in a terminal of tmux."""
 
-    def screen() -> str:
+    def __init__(self, scripts: Scripts, folder: Path, columns: int, lines: int) -> None:
+        self._command = ["tmux", "-S", str(folder / "tmux"), "-f", os.devnull]
+        self._scripts = scripts
+        self._size = ("-x", str(columns), "-y", str(lines))
+
+    def start(self, **environ: str) -> None:
+        set_here = " ".join(f"{name}={value}" for name, value in environ.items())
+        command = f"echo before; env {set_here} {' '.join(COMMAND)}; echo code $?; cat"
+        subprocess.run(
+            [*self._command, "new-session", "-d", *self._size, command],
+            cwd=self._scripts.folder,
+            env=self._scripts.environment({"LC_ALL": "C.UTF-8"}),
+            check=True,
+        )
+
+    def do(self, *arguments: str) -> str:
         done = subprocess.run(
-            [*tmux, "capture-pane", "-p"], capture_output=True, text=True, check=False
+            [*self._command, *arguments], capture_output=True, text=True, check=False
         )
         return done.stdout
 
-    def shows(*texts: str) -> None:
-        wait_until(lambda: all(text in screen() for text in texts), f"{texts} on the screen")
+    def screen(self) -> str:
+        return self.do("capture-pane", "-p")
 
-    command = f"echo before; {' '.join(COMMAND)}; echo code $?; cat"
-    start = [*tmux, "new-session", "-d", "-x", "90", "-y", "30", command]
-    subprocess.run(start, cwd=scripts.folder, env=scripts.environment(), check=True)
-    try:
-        shows("p running", "first", "second")
-        subprocess.run([*tmux, "resize-window", "-x", "60", "-y", "10"], check=True)
-        shows("p running", "more lines do not fit")
-        assert "before" not in screen()
-        subprocess.run([*tmux, "send-keys", "C-c"], check=True)
-        shows("before", "code 130")
-        assert "p running" not in screen()
-    finally:
-        subprocess.run([*tmux, "kill-server"], check=False)
+    def press(self, *keys: str) -> None:
+        self.do("send-keys", *keys)
+
+    def shows(self, *texts: str) -> None:
+        what = f"{texts} on the screen"
+        try:
+            wait_until(lambda: all(text in self.screen() for text in texts), what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}, but\n{self.screen()}") from None
+
+
+@pytest.fixture
+def tmux(scripts: Scripts, tmp_path: Path) -> Iterator[Callable[..., Tmux]]:
+    """Terminals of a size; none survives the test."""
+    if shutil.which("tmux") is None:
+        pytest.skip("needs tmux")
+    made: list[Tmux] = []
+
+    def start(columns: int, lines: int, **environ: str) -> Tmux:
+        made.append(Tmux(scripts, tmp_path, columns, lines))
+        made[-1].start(**{"LC_ALL": "C.UTF-8", **environ})
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.do("kill-server")
+
+
+def test_in_tmux_what_stood_there_before_comes_back(
+    told: Callable[..., Told], tmux: Callable[..., Tmux]
+) -> None:
+    told()
+    terminal = tmux(90, 30)
+    terminal.shows("p running", "first", "second", "CPU", "q quit")
+    terminal.do("resize-window", "-x", "40", "-y", "8")
+    terminal.shows("p running", "q quit", "first")
+    assert "before" not in terminal.screen()
+    assert len(terminal.screen().splitlines()) <= 8
+    terminal.do("resize-window", "-x", "120", "-y", "40")
+    terminal.shows("n/p next, previous run", "GPU")
+    terminal.press("C-c")
+    terminal.shows("before", "code 130")
+    assert "p running" not in terminal.screen()
+
+
+def test_in_tmux_keys_switch_runs_and_quit(
+    scripts: Scripts, told: Callable[..., Told], tmux: Callable[..., Tmux]
+) -> None:
+    done = told()
+    done.go_on()
+    told()
+    terminal = tmux(80, 24)
+    terminal.shows("p running", "run 1 of 2")
+    terminal.press("n")
+    terminal.shows("p completed", "run 2 of 2")
+    terminal.press("n")
+    terminal.shows("there is no older run")
+    terminal.press("Left")
+    terminal.shows("p running", "run 1 of 2")
+    terminal.press("l")
+    terminal.shows("Runs, newest first", "completed", "running")
+    terminal.press("Down", "Enter")
+    terminal.shows("p completed", "run 2 of 2")
+    terminal.press("q")
+    terminal.shows("before", "code 0")
+
+
+@pytest.mark.parametrize(
+    ("environ", "has", "has_not"),
+    [
+        ({"LC_ALL": "C"}, "> first", "\u25b6"),
+        ({"TERM": "vt100", "LC_ALL": "C"}, "> first", "\u25b6"),
+        ({"TERM": "linux"}, "> first", "\u25b6"),
+        ({"NO_COLOR": "1"}, "\u25b6 first", "> first"),
+    ],
+    ids=["C locale", "vt100", "linux", "no colour"],
+)
+def test_in_tmux_poor_terminals_get_what_they_can_show(
+    told: Callable[..., Told],
+    tmux: Callable[..., Tmux],
+    environ: dict[str, str],
+    has: str,
+    has_not: str,
+) -> None:
+    run = told()
+    terminal = tmux(80, 24, **environ)
+    terminal.shows("p running", has)
+    assert has_not not in terminal.screen()
+    coloured = re.search(r"\x1b\[[0-9;]*3[0-7]m", terminal.do("capture-pane", "-p", "-e"))
+    assert (coloured is None) == (
+        not {"TERM", "NO_COLOR"}.isdisjoint(environ) and environ.get("TERM") != "linux"
+    )
+    run.go_on()
+    terminal.shows("completed", "code 0")
+
+
+def test_a_dumb_terminal_gets_lines(told: Callable[..., Told], tmux: Callable[..., Tmux]) -> None:
+    run = told()
+    terminal = tmux(100, 24, TERM="dumb")
+    terminal.shows("before", "p running for", "0 of 2 steps")
+    run.go_on()
+    terminal.shows("p completed after", "code 0")
+
+
+def test_stopped_and_in_front_again_the_screen_is_taken_anew(
+    scripts: Scripts, told: Callable[..., Told]
+) -> None:
+    told()
+    terminal = Terminal(scripts, [sys.executable, "-c", JOB, *COMMAND])
+    terminal.shows("running")
+    terminal.press("\x1a")
+    terminal.shows("stopped")
+    taken = terminal.said.count(ENTERED)
+    assert terminal.said.count(LEFT) == taken
+    terminal.press("\n")
+    wait_until(
+        lambda: terminal.looks() and terminal.said.count(ENTERED) > taken, "the screen again"
+    )
+    terminal.press("q")
+    terminal.shows("ended 0, echo True")
+    assert terminal.ends() == 0
+
+
+JOB: Final = """
+import os, signal, sys, termios
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+pid = os.fork()
+if pid == 0:
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpgrp())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    os.execv(sys.argv[1], sys.argv[1:])
+os.waitpid(pid, os.WUNTRACED)
+os.tcsetpgrp(0, os.getpgrp())
+print("stopped", flush=True)
+sys.stdin.readline()
+os.tcsetpgrp(0, pid)
+os.killpg(pid, signal.SIGCONT)
+_, status = os.waitpid(pid, 0)
+os.tcsetpgrp(0, os.getpgrp())
+echo = bool(termios.tcgetattr(0)[3] & termios.ECHO)
+print(f"ended {os.waitstatus_to_exitcode(status)}, echo {echo}", flush=True)
+"""

@@ -1,0 +1,242 @@
+"""Log lines in the log of the run; the application's own logging is as it was."""
+
+from __future__ import annotations
+
+import copy
+import io
+import logging
+import pickle
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from loguru import logger
+
+from robot_sf_otel import current_run, pipeline, step
+from robot_sf_otel.instrument import context
+from robot_sf_otel.run_logs import LoguruSink
+from robot_sf_otel.store.log_file import read_log
+from robot_sf_otel.testing import CapturedRuns, capture_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Iterator[CapturedRuns]:
+    with capture_run(tmp_path) as captured:
+        yield captured
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[io.StringIO]:
+    """Loguru with one sink, as it was before afterwards."""
+    logger.remove()
+    stream = io.StringIO()
+    logger.add(stream, format="{message}", level="INFO")
+    yield stream
+    logger.remove()
+    logger.add(sys.stderr)
+
+
+def lines(runs: CapturedRuns, run: int = 0) -> list[str]:
+    return [text for entry in read_log(runs.run_dirs[run]) for text in entry.lines]
+
+
+def messages(runs: CapturedRuns, run: int = 0) -> list[str]:
+    return [line.partition(": ")[2] for line in lines(runs, run)]
+
+
+def test_lines_of_both_libraries_are_there_with_step_and_span(runs: CapturedRuns) -> None:
+    with pipeline("p") as run:
+        logger.info("in {}", "the run")
+        with step("train") as this:
+            logging.getLogger("app").warning("in %s", "the step")
+            span = this.span_id
+        trace_id = run.trace_id
+    first, second = lines(runs)
+    assert trace_id is not None
+    assert f" INFO     [{runs.record.span_id}] " in first
+    assert first.endswith(": in the run")
+    assert f" WARNING  [train {span}] app:" in second
+    assert second.endswith(": in the step")
+
+
+def test_nothing_is_written_outside_a_run_and_no_file_for_nothing(runs: CapturedRuns) -> None:
+    with pipeline("p"):
+        pass
+    logger.info("after")
+    assert not (runs.run_dirs[0] / "log.txt").exists()
+
+
+def test_it_can_be_switched_off(tmp_path: Path) -> None:
+    with capture_run(tmp_path, log=False) as runs:
+        with pipeline("p"):
+            logger.info("x")
+            assert logging.root.parent is None
+        assert lines(runs) == []
+
+
+def test_the_applications_logging_is_as_it_was_during_and_after_the_run(
+    runs: CapturedRuns, quiet: io.StringIO
+) -> None:
+    core: Any = logger._core  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+    before = list(core.handlers), core.min_level
+    handlers, level = list(logging.root.handlers), logging.root.level
+    with pipeline("p"):
+        assert (logging.root.handlers, logging.root.level) == (handlers, level)
+        assert core.min_level == before[1]
+        assert set(before[0]) < set(core.handlers)
+        logger.info("shown")
+        logger.debug("not shown, so not logged")
+    assert (list(core.handlers), core.min_level) == before
+    assert logging.root.parent is None
+    assert quiet.getvalue() == "shown\n"
+    assert messages(runs) == ["shown"]
+
+
+def test_secrets_are_masked(runs: CapturedRuns) -> None:
+    with pipeline("p"):
+        logger.info("password=hunter2hunter2")
+        logging.getLogger("app").warning("token: %s", "ghp_" + "a" * 36)
+    assert "hunter2" not in "".join(lines(runs))
+    assert "ghp_" not in "".join(lines(runs))
+
+
+def test_a_traceback_shows_no_values_of_variables(runs: CapturedRuns) -> None:
+    def fails() -> None:
+        valued = "dragonfly"
+        raise ValueError(len(valued))
+
+    with pipeline("p"):
+        try:
+            fails()
+        except ValueError:
+            logger.exception("first")
+            logging.getLogger("app").exception("second")
+    text = "\n".join(lines(runs))
+    assert text.count("| ValueError: 9") == 2
+    assert "'dragonfly'" not in text
+
+
+class Intercept(logging.Handler):
+    """Passes the records of logging on to Loguru, as its documentation shows."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logger.opt(depth=6).log(record.levelname, record.getMessage())
+
+
+def test_a_line_that_is_passed_on_to_the_other_library_comes_once(runs: CapturedRuns) -> None:
+    app = logging.getLogger("passed on")
+    app.addHandler(Intercept())
+    back = logger.add(
+        lambda message: logging.getLogger("from loguru").warning(message.record["message"]),
+        format="{message}",
+    )
+    try:
+        with pipeline("p"):
+            app.warning("one")
+            app.warning("one")
+            logger.remove(back)
+    finally:
+        app.handlers.clear()
+    assert messages(runs).count("one") == 2
+
+
+def test_loguru_passed_on_to_logging_comes_once(runs: CapturedRuns) -> None:
+    back = logger.add(
+        lambda message: logging.getLogger("from loguru").warning(message.record["message"]),
+        format="{message}",
+    )
+    with pipeline("p"):
+        logger.info("one")
+        logger.info("two")
+    logger.remove(back)
+    assert messages(runs) == ["one", "two"]
+
+
+def test_what_the_application_removed_is_attached_again(runs: CapturedRuns) -> None:
+    with pipeline("p"):
+        logger.remove()
+        runtime = context.process.runtime
+        assert runtime is not None
+        observer: Any = runtime.observer
+        observer.logs.look_after()
+        logger.info("again")
+    assert messages(runs) == ["again"]
+
+
+def test_without_handlers_warnings_are_printed_as_ever(
+    runs: CapturedRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = io.StringIO()
+    monkeypatch.setattr(logging, "lastResort", logging.StreamHandler(printed))
+    monkeypatch.setattr(logging.root, "handlers", [])
+    with pipeline("p"):
+        logging.getLogger("bare").warning("once")
+        logging.root.handlers.append(logging.NullHandler())
+        logging.getLogger("bare").warning("handled")
+    assert printed.getvalue() == "once\n"
+    assert messages(runs) == ["once", "handled"]
+
+
+def test_arguments_that_do_not_fit_end_nothing(runs: CapturedRuns) -> None:
+    class Bad:
+        def __str__(self) -> str:
+            raise ValueError("no text")
+
+    with pipeline("p"):
+        record = logging.LogRecord("app", 30, __file__, 1, "%s", (Bad(),), None)
+        parent = logging.root.parent
+        assert parent is not None
+        parent.handlers[0].emit(record)
+        logger.info("went on")
+    assert messages(runs) == ["went on"]
+    assert any("log line" in fault for fault in runs.record.self_cost.faults)
+
+
+def test_lines_of_two_runs_are_kept_apart(runs: CapturedRuns) -> None:
+    first = pipeline("a").start()
+    logger.info("of a")
+
+    def other() -> None:
+        with pipeline("b"):
+            logger.info("of b")
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    logger.info("of a again")
+    first.finish()
+    found = {
+        run_dir.name.split("-")[1]: [
+            entry.lines[0].partition(": ")[2] for entry in read_log(run_dir)
+        ]
+        for run_dir in runs.run_dirs
+    }
+    assert found == {"a": ["of a", "of a again"], "b": ["of b"]}
+
+
+def test_a_thread_without_context_belongs_to_the_only_run(runs: CapturedRuns) -> None:
+    with pipeline("p"), step("train"):
+        thread = threading.Thread(target=lambda: logger.info("from a thread"))
+        thread.start()
+        thread.join()
+        assert current_run().run_id is not None
+    assert "[train " in lines(runs)[0]
+
+
+def test_a_copied_or_pickled_sink_does_nothing(runs: CapturedRuns) -> None:
+    with pipeline("p"):
+        runtime = context.process.runtime
+        assert runtime is not None
+        observer: Any = runtime.observer
+        sink = observer.logs._sink
+        for other in (copy.deepcopy(sink), pickle.loads(pickle.dumps(sink))):  # noqa: S301 - our own
+            assert isinstance(other, LoguruSink)
+            other.write("x")
+            other.stop()
+        logger.info("still attached")
+    assert messages(runs) == ["still attached"]
