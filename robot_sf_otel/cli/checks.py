@@ -184,7 +184,7 @@ def _reach(endpoint: str) -> Check:
     unanswered = _attempt(host, port)
     if unanswered is not None:
         why = f"nobody answers at {host}:{port}: {unanswered}"
-        detail = f"{why}; runs are recorded on disk all the same"
+        detail = f"{why}; runs are recorded on disk all the same, and `replay` sends them later"
         remedy = "start the Collector, correct the endpoint, or unset it where there is no network"
         return Check("OTLP", "warning", detail, remedy)
     return Check("OTLP", "ok", f"{host}:{port} answers")
