@@ -35,6 +35,13 @@ STATUS: Final = 0.5
 STATUS_MB: Final = 150.0
 """Megabytes of memory that it takes at its peak."""
 
+REPLAY_RUNS: Final = 60.0
+"""`robot-sf-otel replay` of 1,000 runs into a Collector on the same machine, two cores."""
+REPLAY_DAY: Final = 30.0
+"""The same of one run with 86,400 samples."""
+REPLAY_MB: Final = 200.0
+"""Megabytes of memory that the latter takes at its peak."""
+
 NOT_LOADED: Final = (
     "opentelemetry.sdk",
     "opentelemetry.exporter",

@@ -27,7 +27,6 @@ from robot_sf_otel.system_metrics.points import machine_points
 from robot_sf_otel.watchdog.starting import Watchdog
 
 if TYPE_CHECKING:
-
     from robot_sf_otel.config import Config
     from robot_sf_otel.instrument.live_run import LiveRun
     from robot_sf_otel.instrument.runtime import Console

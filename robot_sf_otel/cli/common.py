@@ -14,7 +14,9 @@ from robot_sf_otel import environment_variables as env
 
 if TYPE_CHECKING:
     from robot_sf_otel.analysis.durations import StepDuration
+    from robot_sf_otel.config import Config
     from robot_sf_otel.manifest.schema import PipelineRunRecord
+    from robot_sf_otel.redaction import Redactor
     from robot_sf_otel.redaction.outgoing import Outgoing
     from robot_sf_otel.report.page import Page
     from robot_sf_otel.store.reader import LoadedRun
@@ -56,14 +58,24 @@ def outgoing(private: bool | None) -> Outgoing:
     Args:
         private: Whether paths, commands and messages are left out; None is as the environment says.
     """
-    from robot_sf_otel import guard
-    from robot_sf_otel.config import Arguments, resolve
-    from robot_sf_otel.redaction import Redactor
     from robot_sf_otel.redaction.outgoing import Outgoing
 
-    config = resolve(Arguments(), os.environ, guard.warn)
-    chosen = config.otlp_private if private is None else private
-    return Outgoing(Redactor(config.redact), private=chosen)
+    chosen = _config().otlp_private if private is None else private
+    return Outgoing(redactor(), private=chosen)
+
+
+def redactor() -> Redactor:
+    """Return what masks secrets, by the names that the environment adds."""
+    from robot_sf_otel.redaction import Redactor
+
+    return Redactor(_config().redact)
+
+
+def _config() -> Config:
+    from robot_sf_otel import guard
+    from robot_sf_otel.config import Arguments, resolve
+
+    return resolve(Arguments(), os.environ, guard.warn)
 
 
 def complain(message: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -12,11 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from robot_sf_otel.cli.common import TextFormat, artifact_roots, complain, fail, write_json
-from robot_sf_otel.environment_variables import REDACT
+from robot_sf_otel.cli.common import (
+    TextFormat,
+    artifact_roots,
+    complain,
+    fail,
+    redactor,
+    write_json,
+)
 
 if TYPE_CHECKING:
-    from robot_sf_otel.redaction import Redactor
     from robot_sf_otel.store.imported import Written
 
 
@@ -35,28 +39,24 @@ of the kind at all is a ValueError.
 """
 
 
-def from_robot_sf(
+def _from_otlp(files: Sequence[Path], root: Path, now_ns: int) -> Iterator[Written | str]:
+    from robot_sf_otel.interop.otlp_import import import_files
+
+    return import_files(files, root, now_ns, redactor())
+
+
+def _from_robot_sf(
     places: Sequence[Path], root: Path, now_ns: int, *, pipeline: str | None = None
 ) -> Iterator[Written | str]:
-    """Import run directories of the original tracker, or folders of many."""
     from robot_sf_otel.interop.robot_sf import PIPELINE, import_old_runs
 
-    yield from import_old_runs(
-        places, root, now_ns, pipeline=pipeline or PIPELINE, redact=_redactor()
-    )
+    return import_old_runs(places, root, now_ns, pipeline=pipeline or PIPELINE, redact=redactor())
 
 
-def _redactor() -> Redactor:
-    from robot_sf_otel.redaction import Redactor
-
-    pattern = os.environ.get(REDACT) or None
-    try:
-        return Redactor(pattern)
-    except ValueError as error:
-        fail(f"{REDACT}: {error}")
-
-
-IMPORTERS: Final[Mapping[SourceFormat, Importer]] = {SourceFormat.ROBOT_SF: from_robot_sf}
+IMPORTERS: Final[Mapping[SourceFormat, Importer]] = {
+    SourceFormat.OTLP: _from_otlp,
+    SourceFormat.ROBOT_SF: _from_robot_sf,
+}
 
 
 def import_runs(
@@ -122,7 +122,7 @@ def _importer(kind: SourceFormat, pipeline: str | None) -> Importer:
         return importer
     if kind is not SourceFormat.ROBOT_SF:
         raise typer.BadParameter(f"{kind} names the pipeline itself", param_hint="'--pipeline'")
-    return functools.partial(from_robot_sf, pipeline=pipeline)
+    return functools.partial(_from_robot_sf, pipeline=pipeline)
 
 
 def _kind(path: Path) -> SourceFormat:

@@ -16,7 +16,7 @@ from robot_sf_otel.manifest.points import (
     METRIC,
     MILLISECOND,
     RATES,
-    RUN_ELAPSED,
+    RUN_INFO,
     STEP,
     MetricPoint,
     Place,
@@ -146,7 +146,8 @@ def _take(found: Gathered, point: MetricPoint, growth: Growth) -> bool:
     """Take in a point of an instrument of ours; return whether it is one."""
     name, attributes = point.name, point.attributes
     if name in ABOUT_RUNS:
-        found.complete |= name == RUN_ELAPSED
+        running = attributes.get(semconv.RUN_STATUS) == "running"
+        found.complete |= name == RUN_INFO and running and point.value == 1
         return True
     if name == METRIC:
         return _take_metric(found, attributes, point.value)

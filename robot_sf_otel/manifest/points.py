@@ -99,7 +99,7 @@ STEP: Final[Mapping[str, str]] = {
 }
 """Instruments of a running step."""
 METRIC: Final = _NAMES["step_metrics"]
-RUN_ELAPSED: Final = _NAMES["run_elapsed"]
+RUN_INFO: Final = _NAMES["run_info"]
 ABOUT_RUNS: Final = (
     frozenset(
         _NAMES[reading]

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from robot_sf_otel.manifest.codec import encode_event, encode_snapshot
-from robot_sf_otel.manifest.events import Event, RunRecovered, RunStarted, rfc3339
+from robot_sf_otel.manifest.events import (
+    Event,
+    RunFinished,
+    RunRecovered,
+    RunResumed,
+    RunStarted,
+    rfc3339,
+)
 from robot_sf_otel.manifest.fold import RunFold
 from robot_sf_otel.manifest.schema import TERMINAL_RUN, ImportInfo
 from robot_sf_otel.store.derived import write_derived
@@ -84,7 +91,7 @@ def write_imported(
         begun = msgspec.structs.replace(
             started,
             run_id=run_dir.name,
-            artifact_dir=str(run_dir),
+            artifact_dir=str(run_dir.absolute()),
             imported=ImportInfo(
                 format=format, sources=list(sources), digest=digest, imported_at=rfc3339(now_ns)
             ),
@@ -100,7 +107,17 @@ def _in_order(events: Sequence[Event]) -> tuple[RunStarted, list[Event]]:
     if len(started) != 1:
         raise ValueError(f"a run begins once: {len(started)} starts are among its events")
     rest = [event for event in events if not isinstance(event, RunStarted)]
-    return started[0], sorted(rest, key=lambda event: event.time_unix_nano)
+    rest.sort(key=lambda event: event.time_unix_nano)
+    # Clocks of other hosts may be ahead: a step that ended by then has an end nevertheless.
+    last = next(
+        (event for event in reversed(rest) if isinstance(event, RunFinished | RunRecovered)), None
+    )
+    if last is not None and not any(
+        isinstance(event, RunResumed) for event in rest[rest.index(last) :]
+    ):
+        rest.remove(last)
+        rest.append(last)
+    return started[0], rest
 
 
 def _name(run_id: str) -> str:

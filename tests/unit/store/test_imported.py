@@ -43,7 +43,7 @@ def test_an_imported_run_reads_like_any_other_and_says_where_it_came_from(tmp_pa
     assert written.is_new
     assert written.record == record
     assert (record.run_id, record.status) == (story.run_id, "completed")
-    assert record.artifact_dir == str(written.run_dir)
+    assert record.artifact_dir == str(written.run_dir.absolute())
     assert record.imported is not None
     assert (record.imported.format, record.imported.sources) == ("otlp", ["traces.jsonl"])
     assert record.imported.imported_at == "2026-02-02T02:40:00.000000Z"
