@@ -45,20 +45,17 @@ def _from_otlp(files: Sequence[Path], root: Path, now_ns: int) -> Iterator[Writt
     return import_files(files, root, now_ns, redactor())
 
 
-def from_robot_sf(
+def _from_robot_sf(
     places: Sequence[Path], root: Path, now_ns: int, *, pipeline: str | None = None
 ) -> Iterator[Written | str]:
-    """Import run directories of the original tracker, or folders of many."""
     from robot_sf_otel.interop.robot_sf import PIPELINE, import_old_runs
 
-    yield from import_old_runs(
-        places, root, now_ns, pipeline=pipeline or PIPELINE, redact=redactor()
-    )
+    return import_old_runs(places, root, now_ns, pipeline=pipeline or PIPELINE, redact=redactor())
 
 
 IMPORTERS: Final[Mapping[SourceFormat, Importer]] = {
     SourceFormat.OTLP: _from_otlp,
-    SourceFormat.ROBOT_SF: from_robot_sf,
+    SourceFormat.ROBOT_SF: _from_robot_sf,
 }
 
 
@@ -122,7 +119,7 @@ def _importer(kind: SourceFormat, pipeline: str | None) -> Importer:
         return IMPORTERS[kind]
     if kind is not SourceFormat.ROBOT_SF:
         raise typer.BadParameter(f"{kind} names the pipeline itself", param_hint="'--pipeline'")
-    return functools.partial(from_robot_sf, pipeline=pipeline)
+    return functools.partial(_from_robot_sf, pipeline=pipeline)
 
 
 def _kind(path: Path) -> SourceFormat:

@@ -247,8 +247,14 @@ def test_sigterm_is_handed_on_by_a_process_that_has_no_other_hand_on_it(
             child_process._hand_on(signal.SIGTERM, None)
             return -signal.SIGTERM
 
-    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: Child())
-    monkeypatch.setattr(os, "kill", lambda pid, signum: own.append((pid, signum)))
+    def start(*_: object, **__: object) -> Child:
+        return Child()
+
+    def kill(pid: int, signum: int) -> None:
+        own.append((pid, signum))
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    monkeypatch.setattr(os, "kill", kill)
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         run_child(["x"], check=False)
