@@ -68,7 +68,7 @@ _SUFFIXES: Final = {
     ".htm": ExportFormat.HTML,
 }
 GROUPED: Final = 1_000
-"""Runs that `list --group` reads at most: some 0.3 s."""
+"""Runs that `list --group` reads at most, so that it answers in about a second."""
 _TIME_HELP: Final = "RFC 3339, a date (local), or a span ago such as 24h or 7d."
 
 

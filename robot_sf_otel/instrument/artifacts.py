@@ -86,8 +86,8 @@ def keep(
     for method, usual in (("savefig", "figure"), ("save", "image")):
         save: Any = getattr(cast("object", what), method, None)
         if callable(save):
-            path = _saved(save, name or usual, folder())
-            return None if path is None else Kept(path, kind or usual, name or path.name)
+            saved = _saved(save, name or usual, folder())
+            return None if saved is None else Kept(saved, kind or usual, name or saved.name)
     raise TypeError(
         f"{type(what).__name__} is neither a path nor something with `savefig` or `save`"
     )

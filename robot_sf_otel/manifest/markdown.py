@@ -58,6 +58,8 @@ T = TypeVar("T")
 MAX_ROWS: Final = 300
 """Rows of one table; a longer one shows its two ends and says how many are left out."""
 _MAX_ERRORS: Final = 50
+_DIGEST: Final = 12
+"""Characters of a digest that are shown."""
 _MAX_LINKS: Final = 3
 _MOST_OPEN: Final = 12
 """Rows of a table beyond which it is folded, apart from the steps."""
@@ -331,10 +333,11 @@ def _artifacts(record: PipelineRunRecord, links: Links) -> list[str]:
             escape(artifact.kind),
             size(artifact.size_bytes),
             code(artifact.step_id) if artifact.step_id else "",
+            code(artifact.sha256[:_DIGEST]) if artifact.sha256 else UNKNOWN,
         ]
         for artifact in record.artifacts
     ]
-    head = ["Artifact", "Kind", "Size:", "Step"]
+    head = ["Artifact", "Kind", "Size:", "Step", "SHA-256"]
     return _folded("Artifacts", head, rows)
 
 

@@ -8,7 +8,7 @@ import logging
 import pickle
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from loguru import logger
@@ -82,7 +82,7 @@ def test_it_can_be_switched_off(tmp_path: Path) -> None:
 def test_the_applications_logging_is_as_it_was_during_and_after_the_run(
     runs: CapturedRuns, quiet: io.StringIO
 ) -> None:
-    core: Any = logger._core  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+    core: Any = getattr(cast("Any", logger), "_core", None)
     before = list(core.handlers), core.min_level
     handlers, level = list(logging.root.handlers), logging.root.level
     with pipeline("p"):
