@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
@@ -9,10 +9,12 @@ from opentelemetry.trace import StatusCode
 from robot_sf_otel import semconv
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest import from_spans
-from robot_sf_otel.manifest.spans import RecordedSpan
 from robot_sf_otel.redaction import Redactor
 from robot_sf_otel_manifest.readable import recorded
 from tests.unit.exporters.spans import T0, exception, recorded_root, recorded_span
+
+if TYPE_CHECKING:
+    from robot_sf_otel.manifest.spans import RecordedSpan
 
 REDACT = Redactor()
 TOKEN = "ghp_" + "a1B2" * 10
