@@ -34,7 +34,7 @@ T = TypeVar("T")
 @cache
 def place() -> Path:
     """Return the folder of the programs, whether or not they are there."""
-    command = [ROOT / ".ci" / "backends", "--where"]
+    command = [str(ROOT / ".ci" / "backends"), "--where"]
     found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
     return Path(found.stdout.strip())
 

@@ -58,7 +58,7 @@ def variables() -> list[tuple[str, str, str, str]]:
 def filled(query: str, values: Mapping[str, str]) -> str:
     """Return a query as Grafana sends it: with the values of its variables."""
     for name, value in {"__range": "1h", **values}.items():
-        query = re.sub(rf"\$(\{{{name}\}}|{name}\b)", lambda _, value=value: value, query)
+        query = re.sub(rf"\$(\{{{name}\}}|{name}\b)", value.replace("\\", r"\\"), query)
     assert "$" not in query, query
     return query
 

@@ -184,7 +184,7 @@ def test_every_panel_and_every_alert_finds_what_runs_send(
     assert [record.status for record in records] == ["completed", "failed"]
     expected = {key: value for record in records for key, value in told(record).items()}
     for collector in (world.gateway, world.tempo):
-        until(lambda collector=collector: len(collector.spans()) >= len(expected), "the spans")
+        _wait_for_spans(collector, len(expected))
     of_run = f'cicd_pipeline_run_id="{records[1].run_id}"'
     failed = f'robot_sf_run_info{{{of_run}, robot_sf_run_status="failed"}} == 1'
     until(lambda: world.prometheus.query(failed), "the metrics")
@@ -202,11 +202,11 @@ def test_every_panel_and_every_alert_finds_what_runs_send(
         assert alert["metric"]["cicd_pipeline_run_id"] == records[1].run_id
     with subtests.test("alerts ask for metrics that there are"):
         names = world.prometheus.names()
-        for alert, expression in alerts():
+        for called, expression in alerts():
             for name in re.findall(
                 r"\b((?:robot_sf|container|system|cicd)_\w+_\w+)(?=[\[{ ])", expression
             ):
-                assert name in names or (unlimited and "container" in name), (alert, name)
+                assert name in names or (unlimited and "container" in name), (called, name)
     with subtests.test("instruments are called in Prometheus what the documentation says"):
         known = {
             backends.prometheus_name(one.name, one.unit, one.kind)
@@ -312,7 +312,7 @@ def test_the_demo_arrives_whole(world: World, scripts: Scripts) -> None:
     assert ended.code == 0, ended.errors
     record = scripts.record
     expected = told(record)
-    until(lambda: len(_ids(world.gateway)) >= len(expected), "every span")
+    _wait_for_spans(world.gateway, len(expected))
     assert seen(world.gateway.spans()) == expected
     assert {span["traceId"] for span in world.gateway.spans()} == {record.trace_id}
     done = world.ever("robot_sf_run_steps_completed")
@@ -357,13 +357,17 @@ def test_killed_collector_loses_no_span_and_costs_the_pipeline_nothing(
     (record,) = scripts.records
     expected = told(record)
     assert len(expected) == 62
-    until(lambda: len(_ids(world.gateway)) >= len(expected), "every span")
+    _wait_for_spans(world.gateway, len(expected))
     assert _ids(world.gateway) == set(expected)
     (undisturbed,) = list(_records(tmp_path / "alone"))
     assert shape(record) == shape(undisturbed)
     assert record.duration_seconds is not None
     assert undisturbed.duration_seconds is not None
     assert record.duration_seconds < 1.2 * undisturbed.duration_seconds
+
+
+def _wait_for_spans(collector: Collector, number: int) -> None:
+    until(lambda: len(_ids(collector)) >= number, f"{number} spans")
 
 
 def _ids(collector: Collector) -> set[str]:
