@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup check format format-check lint types pyright mypy imports test test-frameworks torture docs site wheel bench bench-page constraints reference clean
+.PHONY: help setup check backends format format-check lint types pyright mypy imports test test-frameworks torture docs site wheel bench bench-page constraints reference clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,6 +36,9 @@ mypy: ## strict
 
 imports: ## the contracts of the layers
 	$(BIN)/lint-imports
+
+backends: ## the Collector and the Prometheus of the tests, into the cache folder
+	.ci/backends
 
 test: ## all tests, with branch coverage
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
