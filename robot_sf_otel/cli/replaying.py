@@ -24,6 +24,7 @@ from robot_sf_otel.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from robot_sf_otel.interop.batches import Signal
     from robot_sf_otel.interop.replay import Result
     from robot_sf_otel.store.reader import LoadedRun
 
@@ -125,7 +126,9 @@ def replay(  # noqa: PLR0917 - typer passes options by name
             ledgers[tracker] = Ledger(tracker, endpoint, private=filtered.private)
         return ledgers[tracker]
 
-    chosen = [signal for signal in SIGNALS if not signals or SignalName(signal) in signals]
+    chosen: list[Signal] = [
+        signal for signal in SIGNALS if not signals or SignalName(signal) in signals
+    ]
     with ExitStack() as stack:
         stack.callback(transport.close)
         stack.callback(lambda: [ledger.close() for ledger in ledgers.values()])

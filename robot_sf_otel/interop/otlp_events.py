@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from robot_sf_otel import semconv
 from robot_sf_otel.interop.otlp_runs import FoundRun, name_of_nested
@@ -144,7 +144,8 @@ def _logged(log: RecordedLog, begun: set[str], redact: Redactor) -> list[e.Event
     if log.event_name == semconv.ANOMALY:
         return [e.AnomalyDetected(anomaly=Anomaly(**facts), **ids)]
     told = log.attributes.get(semconv.FINDING_ACTIONS)
-    actions = [redact.text(clip(str(one), 1000)) for one in told] if isinstance(told, list) else []
+    named = cast("list[object]", told) if isinstance(told, list) else []
+    actions = [redact.text(clip(str(one), 1000)) for one in named]
     made = PerformanceRecommendation(suggested_actions=actions or [NO_ACTION], **facts)
     return [e.RecommendationAdded(recommendation=made, **ids)]
 

@@ -5,8 +5,8 @@ Imports OpenTelemetry's generated messages; they come with the extra `otlp`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
@@ -216,7 +216,7 @@ def _value(value: object) -> AnyValue:
         case float():
             return AnyValue(double_value=value)
         case list() | tuple():
-            items: list[object] = list(value)  # pyright: ignore[reportUnknownArgumentType] - of any
+            items = cast("Sequence[object]", value)
             return AnyValue(array_value=ArrayValue(values=[_value(item) for item in items]))
         case _:
             return AnyValue(string_value=str(value))

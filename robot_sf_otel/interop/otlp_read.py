@@ -11,7 +11,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import msgspec
 from msgspec import Raw, Struct
@@ -215,8 +215,8 @@ class Reader:
                 for scoped in one.scope_metrics:
                     for raw in scoped.metrics:
                         metric = self._decoded(_metric, raw, "metrics are damaged and left out")
-                        for point in [] if metric is None else self._points(metric):
-                            yield resource, point
+                        if metric is not None:
+                            yield from ((resource, point) for point in self._points(metric))
 
     def _points(self, metric: _Metric) -> Iterator[MetricPoint]:
         kinds = (metric.gauge, metric.sum, metric.histogram, metric.exponential_histogram)
@@ -356,28 +356,33 @@ def _plain(of: _Attributed | None) -> dict[str, Any]:
 
 def value_of(value: Any, depth: int = 0) -> Any:  # noqa: ANN401, PLR0911 - any value; a table of kinds
     """Return an AnyValue as a plain value; None where it is empty or none."""
-    if not isinstance(value, dict) or not value or depth > 8:  # noqa: PLR2004 - as deep as parameters
+    pairs = _table(value)
+    if not pairs or depth > 8:  # noqa: PLR2004 - as deep as parameters
         return None
-    kind, held = next(iter(value.items()))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - JSON
+    kind, held = next(iter(pairs.items()))
     match kind:
         case "intValue":
             return whole(held)
         case "doubleValue":
             return _real(held)
         case "arrayValue":
-            items = held.get("values") if isinstance(held, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - JSON
-            return [value_of(item, depth + 1) for item in items] if isinstance(items, list) else []  # pyright: ignore[reportUnknownVariableType] - JSON
+            return [value_of(item, depth + 1) for item in _items(held)]
         case "kvlistValue":
-            pairs = held.get("values") if isinstance(held, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - JSON
-            return {
-                str(pair.get("key")): value_of(pair.get("value"), depth + 1)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] - JSON
-                for pair in (pairs if isinstance(pairs, list) else [])  # pyright: ignore[reportUnknownVariableType] - JSON
-                if isinstance(pair, dict)
-            }
+            told = map(_table, _items(held))
+            return {str(one.get("key")): value_of(one.get("value"), depth + 1) for one in told}
         case "boolValue" | "stringValue" | "bytesValue":
-            return held if isinstance(held, str | bool) else None  # pyright: ignore[reportUnknownVariableType] - JSON
+            return held if isinstance(held, str | bool) else None
         case _:
             return None
+
+
+def _table(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _items(held: object) -> list[Any]:
+    values = _table(held).get("values")
+    return cast("list[Any]", values) if isinstance(values, list) else []
 
 
 def is_ours(one: RecordedSpan | RecordedLog) -> bool:
