@@ -65,24 +65,25 @@ class Telling:
             yield self._log(name, run.started_ns, run.span_id or "", self._process(run))
         for found in story.findings:
             one = found.one
-            recommended = isinstance(one, PerformanceRecommendation)
+            actions = one.suggested_actions if isinstance(one, PerformanceRecommendation) else None
             event = logs.finding(
-                anomaly=not recommended,
+                anomaly=actions is None,
                 identity=one.id,
                 severity=one.severity,
                 message=one.message,
                 pipeline=story.pipeline,
                 run_id=story.run_id,
                 step_id=one.step_id,
-                actions=one.suggested_actions if recommended else (),
+                actions=actions or (),
             )
             process = story.session_at(found.found_ns).process
             yield self._log(event, found.time_ns, self._span_of(found), process)
 
     def _span_of(self, found: Finding) -> str:
         """Return the span of a finding: of its step while it ran, else of the run."""
-        root = self._story.session_at(found.found_ns).span_id
-        return found.span_id if found.span_id in self._processes else root
+        if found.span_id is not None and found.span_id in self._processes:
+            return found.span_id
+        return self._story.session_at(found.found_ns).span_id
 
     def _findings(self, span_id: str) -> tuple[SpanEvent, ...]:
         """Return the findings of a span as its events."""

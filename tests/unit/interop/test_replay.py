@@ -13,8 +13,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from robot_sf_otel.interop import outbound
 from robot_sf_otel.interop.batches import SIGNALS, Signal
+from robot_sf_otel.interop.ledger import Ledger
 from robot_sf_otel.interop.otlp_proto import rejected
-from robot_sf_otel.interop.replay import Delivery, Ledger, Pace, Replay, Result, as_json, told
+from robot_sf_otel.interop.replay import Delivery, Pace, Replay, Result, as_json, told
 from robot_sf_otel.interop.transport import (
     Answer,
     BadEndpoint,
