@@ -102,10 +102,10 @@ class RunFigures:
         began = time.thread_time()
         counted = run.recorder.look(_counts)
         if counted is not None:
-            pipeline, completed, planned = counted
+            pipeline, scenario, completed, planned = counted
             self._counted[run.run_id] = completed, planned
             if pipeline is not None and pipeline != run.name:
-                run.rename(pipeline)
+                run.rename(pipeline, scenario)
         self._due[run.run_id] = now + (time.thread_time() - began) / COUNT_SHARE
 
     def points(self) -> Points:
@@ -173,9 +173,10 @@ def _numbers(metrics: Mapping[str, MetricValue]) -> Mapping[str, float]:
     return dict(islice(finite(), SHOWN_METRICS))
 
 
-def _counts(fold: RunFold) -> tuple[str | None, int, int]:
+def _counts(fold: RunFold) -> tuple[str | None, str | None, int, int]:
     plan = fold.plan
-    return fold.pipeline, sum(not plan.is_skipped(step) for step in fold.completed()), plan.total
+    completed = sum(not plan.is_skipped(step) for step in fold.completed())
+    return fold.pipeline, fold.scenario, completed, plan.total
 
 
 def _own_counts(run: LiveRun) -> tuple[int, int]:

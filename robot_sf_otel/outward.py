@@ -92,9 +92,9 @@ class Outward:
             self._announcements.found(run, finding, span)
             if self.outcomes is not None:
                 kind = "anomaly" if isinstance(finding, Anomaly) else "recommendation"
-                # Not its id, which counts the stalls of a step: each would be a series.
-                name = f"{finding.trigger}:{finding.step_id or 'run'}"
-                self.outcomes.add_finding(run.name, name, finding.severity, kind)
+                self.outcomes.add_finding(
+                    run.name, finding.trigger, finding.step_id, finding.severity, kind
+                )
 
     def run_left(self, run: LiveRun) -> None:
         """Take the last values of a run of another process, which goes on without this one."""

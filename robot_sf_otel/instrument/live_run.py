@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
-from robot_sf_otel import guard, semconv
+from robot_sf_otel import guard
 from robot_sf_otel.instrument import context, spans
 from robot_sf_otel.instrument.artifacts import describe
 from robot_sf_otel.instrument.child_process import published
@@ -23,7 +23,7 @@ from robot_sf_otel.instrument.run_telemetry import RunTelemetry
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.codec import jsonable
 from robot_sf_otel.manifest.plan import Plan
-from robot_sf_otel.semconv.spans import run_ended, run_name
+from robot_sf_otel.semconv.spans import run_ended, run_name, run_started
 from robot_sf_otel.store.layout import make_folder
 
 if TYPE_CHECKING:
@@ -372,11 +372,12 @@ class LiveRun:
         observer = self.runtime.observer
         return observer.eta_seconds(self) if observer is not None else None
 
-    def rename(self, pipeline: str) -> None:
-        """Take the name that a child process gave to the run."""
-        self.name = pipeline
-        self.span.update_name(run_name(pipeline))
-        self.span.set_attribute(semconv.PIPELINE_NAME, pipeline)
+    def rename(self, pipeline: str, scenario: str | None) -> None:
+        """Take the name and the scenario that a child process gave to the run."""
+        self.name, self.scenario = pipeline, scenario
+        self.span.update_name(self.runtime.outgoing.text(run_name(pipeline)))
+        named = run_started(pipeline, self.run_id, self.url, scenario)
+        self.span.set_attributes(self.runtime.outgoing.attributes(named))
 
     @property
     def ending(self) -> bool:

@@ -322,7 +322,8 @@ class PlainStep(InertStep):
         """Begin the span and make it current."""
         self._runtime = runtime
         self._span = runtime.tracer.start_span(
-            spec.step_id, attributes=runtime.outgoing.attributes(_attributes(spec))
+            runtime.outgoing.text(spec.step_id),
+            attributes=runtime.outgoing.attributes(_attributes(spec)),
         )
         self._token = otel_context.attach(trace.set_span_in_context(self._span))
 
@@ -385,7 +386,10 @@ def _begin_in(run: LiveRun, spec: StepSpec) -> LiveStep:
     otel = parent_context(run, parent)
     attributes = runtime.outgoing.attributes(_attributes(spec, run))
     span = runtime.tracer.start_span(
-        spec.step_id, context=otel, kind=SpanKind.INTERNAL, attributes=attributes
+        runtime.outgoing.text(spec.step_id),
+        context=otel,
+        kind=SpanKind.INTERNAL,
+        attributes=attributes,
     )
     span_id = trace.format_span_id(span.get_span_context().span_id)
     span.set_attribute(semconv.TASK_RUN_ID, span_id)

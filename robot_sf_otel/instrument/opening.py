@@ -148,7 +148,7 @@ def _open_new(runtime: Runtime, spec: PipelineSpec, *, adoptable: bool) -> LiveR
     now_ns = runtime.clock.time_ns()
     recorder = runtime.recorder.open_run(spec.name, now_ns)
     span = runtime.tracer.start_span(
-        run_name(spec.name),
+        runtime.outgoing.text(run_name(spec.name)),
         context=current,
         kind=SpanKind.SERVER,
         attributes=_attributes(runtime, spec, spec.name, recorder),
@@ -222,7 +222,7 @@ def resume_run(
         "kind": SpanKind.SERVER,
         "attributes": _attributes(runtime, spec, state.pipeline, recorder),
     }
-    title = run_name(state.pipeline)
+    title = runtime.outgoing.text(run_name(state.pipeline))
     if before is None:  # recorded by a program that has no traces
         span = runtime.tracer.start_span(title, **settings)
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from robot_sf_otel.redaction.redactor import Redactor
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 HIDDEN_PATH: Final = "[path]"
 _URL: Final = ".url.full"
 _SCENARIO: Final = "robot_sf.run.scenario"
+_REMEMBERED: Final = 300
+"""Characters of a text up to which what became of it is remembered."""
 _ARGUMENTS: Final = "process.command_args"
 _IDS: Final = frozenset({"cicd.pipeline.task.run.id", "robot_sf.run.trace_id"})
 """Different each time: kept out of the cache."""
@@ -63,7 +65,7 @@ class Outgoing:
     def __init__(self, redact: Redactor, *, private: bool = False) -> None:
         self.private = private
         self._redact = redact
-        self._cleaned = functools.lru_cache(maxsize=4096)(self._clean)
+        self._remembered = functools.lru_cache(maxsize=4096)(self._clean)
 
     def attributes(self, attributes: Mapping[str, Value]) -> dict[str, Value]:
         """Return the attributes that may leave, secrets masked."""
@@ -78,7 +80,9 @@ class Outgoing:
         if isinstance(value, str):
             return value if name in _IDS else self._cleaned(name, value)
         if isinstance(value, Sequence):
-            items = [str(item) for item in value]
+            items = [item for item in cast("Sequence[object]", value) if isinstance(item, str)]
+            if len(items) < len(value):  # numbers: of a resource that somebody else describes
+                return value
             if name == _ARGUMENTS:
                 return self._redact.argv(items)
             return [self._cleaned(name, item) for item in items]
@@ -95,6 +99,11 @@ class Outgoing:
     def detail(self, text: str, kind: str) -> str:
         """Return what is said of an error: all of it, or in private only its kind."""
         return kind if self.private else self.text(text)
+
+    def _cleaned(self, name: str, value: str) -> str:
+        # Names come again with every step; a traceback does not, and is long.
+        long = len(value) > _REMEMBERED
+        return self._clean(name, value) if long else self._remembered(name, value)
 
     def _clean(self, name: str, value: str) -> str:
         masked = str(self._redact.value(name, value)) if name else self._redact.text(value)

@@ -6,12 +6,13 @@ one that measured would give each reader another value.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import Observation
 
-from robot_sf_otel import semconv
+from robot_sf_otel.semconv import metrics
 from robot_sf_otel.semconv.instruments import (
     DURATION_BUCKETS,
     INSTRUMENTS,
@@ -26,10 +27,15 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter
     from opentelemetry.util.types import AttributeValue
 
-    from robot_sf_otel.system_metrics.points import Points
+    from robot_sf_otel.semconv import Result
+    from robot_sf_otel.system_metrics.points import Point, Points
 
     Readings = Callable[[], Points]
     AttributesOut = Callable[[Mapping[str, str]], Mapping[str, AttributeValue]]
+
+
+COLLECTION_SECONDS: Final = 0.5
+"""Age of points from which on they belong to an earlier collection, whoever asked for them."""
 
 
 def as_it_is(attributes: Mapping[str, str]) -> Mapping[str, AttributeValue]:
@@ -45,6 +51,7 @@ def register(meter: Meter, readings: Readings, outgoing: AttributesOut = as_it_i
         readings: Returns the points of the last reading.
         outgoing: Returns the attributes of a point as they may leave the machine.
     """
+    shared = _Shared(readings)
     create = {
         "gauge": meter.create_observable_gauge,
         "counter": meter.create_observable_counter,
@@ -53,17 +60,39 @@ def register(meter: Meter, readings: Readings, outgoing: AttributesOut = as_it_i
     for instrument in INSTRUMENTS:
         create[instrument.kind](
             instrument.name,
-            callbacks=[_callback(instrument.reading, readings, outgoing)],
+            callbacks=[_callback(instrument.reading, shared, outgoing)],
             unit=instrument.unit,
             description=instrument.description,
         )
 
 
+class _Shared:
+    """Works the points out once for all instruments of a collection, and not once for each.
+
+    Args:
+        readings: Returns the points of the last reading.
+    """
+
+    def __init__(self, readings: Readings) -> None:
+        self._readings = readings
+        self._points: Points = {}
+        self._asked: set[str] = set()
+        self._at = -COLLECTION_SECONDS
+
+    def points(self, reading: str) -> list[Point]:
+        """Return the points of a reading: new ones if it was asked for before, or long ago."""
+        now = time.monotonic()
+        if reading in self._asked or now - self._at >= COLLECTION_SECONDS:
+            self._points, self._asked, self._at = self._readings(), set(), now
+        self._asked.add(reading)
+        return self._points.get(reading, [])
+
+
 def _callback(
-    reading: str, readings: Readings, outgoing: AttributesOut
+    reading: str, shared: _Shared, outgoing: AttributesOut
 ) -> Callable[[CallbackOptions], Iterable[Observation]]:
     def observe(_: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(value, outgoing(which)) for value, which in readings().get(reading, ())]
+        return [Observation(value, outgoing(which)) for value, which in shared.points(reading)]
 
     return observe
 
@@ -98,9 +127,7 @@ class RunOutcomes:
         self._steps = histogram(STEP_DURATION)
         self._findings = counter(RUN_FINDINGS)
 
-    def add(
-        self, pipeline: str, result: semconv.Result, seconds: float, error_type: str | None
-    ) -> None:
+    def add(self, pipeline: str, result: Result, seconds: float, error_type: str | None) -> None:
         """Count a run that has ended.
 
         Args:
@@ -109,28 +136,20 @@ class RunOutcomes:
             seconds: How long it took.
             error_type: The class of what failed it; None unless it failed.
         """
-        which = {semconv.PIPELINE_NAME: pipeline}
-        ended = {**which, semconv.RUN_STATE: "executing", semconv.PIPELINE_RESULT: result}
+        self._duration.record(
+            seconds, self._outgoing(metrics.run_duration(pipeline, result, error_type))
+        )
         if error_type is not None:
-            ended[semconv.ERROR_TYPE] = error_type
-            self._errors.add(1, self._outgoing({**which, semconv.ERROR_TYPE: error_type}))
-        self._duration.record(seconds, self._outgoing(ended))
+            self._errors.add(1, self._outgoing(metrics.run_error(pipeline, error_type)))
 
-    def add_step(self, pipeline: str, step: str, result: semconv.Result, seconds: float) -> None:
+    def add_step(self, pipeline: str, step: str, result: Result, seconds: float) -> None:
         """Count a step that has ended."""
-        which = {
-            semconv.PIPELINE_NAME: pipeline,
-            semconv.TASK_NAME: step,
-            semconv.TASK_RUN_RESULT: result,
-        }
+        which = metrics.step_duration(pipeline, step, result)
         self._steps.record(seconds, self._outgoing(which))
 
-    def add_finding(self, pipeline: str, finding: str, severity: str, kind: str) -> None:
+    def add_finding(
+        self, pipeline: str, rule: str, step: str | None, severity: str, kind: str
+    ) -> None:
         """Count a recommendation or an anomaly."""
-        which = {
-            semconv.PIPELINE_NAME: pipeline,
-            semconv.FINDING_ID: finding,
-            semconv.FINDING_SEVERITY: severity,
-            semconv.FINDING_KIND: kind,
-        }
+        which = metrics.finding(pipeline, rule, step, severity, kind)
         self._findings.add(1, self._outgoing(which))

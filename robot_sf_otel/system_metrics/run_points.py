@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from robot_sf_otel import semconv
+from robot_sf_otel.semconv import metrics
 from robot_sf_otel.system_metrics.points import Point, Points
 
 RUNNING = "running"
@@ -59,8 +59,8 @@ def run_points(runs: Iterable[RunShown], steps: Iterable[StepShown]) -> Points:
     every = list(runs)
     last = {run.pipeline: run for run in every}
     shown = {(step.pipeline, step.step): step for step in steps}
-    of_run = [({semconv.PIPELINE_NAME: name}, run) for name, run in last.items()]
-    of_step = [(_of_step(step), step) for step in shown.values()]
+    of_run = [(metrics.of_run(name), run) for name, run in last.items()]
+    of_step = [(metrics.of_step(step.pipeline, step.step), step) for step in shown.values()]
     return {
         "run_info": list(_info(every)),
         "active_runs": _active(every),
@@ -75,50 +75,34 @@ def run_points(runs: Iterable[RunShown], steps: Iterable[StepShown]) -> Points:
         "progress_total": _known((step.total, which) for which, step in of_step),
         "progress_rate": _known((step.rate, which) for which, step in of_step),
         "step_metrics": [
-            Point(value, {**which, semconv.METRIC_NAME: name})
-            for which, step in of_step
+            Point(value, metrics.of_metric(step.pipeline, step.step, name))
+            for step in shown.values()
             for name, value in step.metrics.items()
         ],
     }
 
 
-def _of_step(step: StepShown) -> dict[str, str]:
-    which = {semconv.PIPELINE_NAME: step.pipeline}
-    if step.step is not None:
-        which[semconv.TASK_NAME] = step.step
-    return which
-
-
-def info_attributes(run: RunShown, status: str) -> dict[str, str]:
-    """Return what tells a run apart from all others, with a status that it has or had."""
-    which = {
-        semconv.PIPELINE_NAME: run.pipeline,
-        semconv.PIPELINE_RUN_ID: run.run_id,
-        semconv.RUN_TRACE_ID: run.trace_id,
-        semconv.RUN_STATUS: status,
-    }
-    if run.scenario is not None:
-        which[semconv.RUN_SCENARIO] = run.scenario
-    return which
+def _which(run: RunShown, status: str) -> metrics.Attributes:
+    return metrics.run_info(run.pipeline, run.run_id, run.trace_id, status, run.scenario)
 
 
 def _info(runs: Iterable[RunShown]) -> Iterator[Point]:
     for run in runs:
-        yield Point(1, info_attributes(run, run.status))
+        yield Point(1, _which(run, run.status))
         # A backend takes a series that is no longer reported for current for minutes.
         if run.status != RUNNING:
-            yield Point(0, info_attributes(run, RUNNING))
+            yield Point(0, _which(run, RUNNING))
 
 
 def _active(runs: Iterable[RunShown]) -> list[Point]:
     active: dict[tuple[str, str], int] = {}
     for run in runs:
-        for state, ending in (("executing", False), ("finalizing", True)):
+        for state, ending in ((metrics.EXECUTING, False), (metrics.FINALIZING, True)):
             counts = run.status == RUNNING and run.ending == ending
             which = run.pipeline, state
             active[which] = active.get(which, 0) + counts
     return [
-        Point(count, {semconv.PIPELINE_NAME: pipeline, semconv.RUN_STATE: state})
+        Point(count, metrics.run_active(pipeline, state))
         for (pipeline, state), count in active.items()
     ]
 

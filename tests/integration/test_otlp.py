@@ -198,7 +198,7 @@ SECRETS: Final = """
                 with step(f"a{number}", title=text) as this:
                     this.log_metric(text, 1.0)
                     this.mark_skipped(text)
-                with step(f"b{number}"):
+                with step(text if len(text) < 200 else f"b{number}"):
                     try:
                         raise ValueError(text)
                     except ValueError as error:
@@ -388,7 +388,7 @@ def test_worker_of_a_distributed_job_says_which_one_it_is(scripts: Scripts) -> N
 
 COMMAND: Final = """
     from robot_sf_otel import current_run, pipeline, step, track
-    with pipeline("training", steps=["train", "evaluate"]):
+    with pipeline("training", steps=["train", "evaluate"], scenario="city"):
         current_run().log_metric("reward", 2.0)
         for name in ("train", "evaluate"):
             with step(name):
@@ -408,6 +408,7 @@ def test_tracked_command_has_the_name_and_the_steps_of_its_pipeline(scripts: Scr
     record = scripts.record
     root = next(i for i in received.spans if i.message.span_id.hex() == record.span_id)
     assert (root.name, root.attributes["cicd.pipeline.name"]) == ("RUN training", "training")
+    assert root.attributes["robot_sf.run.scenario"] == "city"
     assert {item.name for item in received.spans} == {"RUN training", "train", "evaluate"}
     last = received.last
     assert last("robot_sf.run.info", robot_sf__run__status="completed") == 1
@@ -437,3 +438,59 @@ def test_child_process_is_as_private_as_its_parent(scripts: Scripts) -> None:
     assert child.attributes["robot_sf.step.title"] == "[path]"
     assert b"/home/me" not in received.bytes
     assert scripts.steps["child"].display_name == "/home/me/project"
+
+
+SLOW: Final = """
+    import time
+    from pathlib import Path
+    from robot_sf_otel import configure, pipeline, step
+    Path("rules.toml").write_text(
+        "[evaluation]\\nframe_seconds = 0.5\\n"
+        "[throughput_drop]\\nseconds = 1\\nshortest_seconds = 1\\n"
+    )
+    configure(interval=0.1, gpu="off", rules="rules.toml")
+    with pipeline("p"), step("train", total=100000, baseline_rate=10000) as this:
+        while not Path("go").exists():
+            time.sleep(0.05)
+            this.advance()
+"""
+
+
+@pytest.mark.slow
+def test_warning_arrives_when_it_fires_and_not_when_its_span_ends(scripts: Scripts) -> None:
+    often = {"OTEL_METRIC_EXPORT_INTERVAL": "200", "OTEL_BLRP_SCHEDULE_DELAY": "100"}
+    with receiving("http/protobuf") as (received, variables):
+        script = scripts.start(SLOW, env={**variables, **often})
+
+        def seen(so_far: Received) -> bool:
+            wanted = "throughput_drop:train"
+            events, points = so_far.logs, so_far.points
+            return all(
+                wanted in {item.attributes.get("robot_sf.finding.id") for item in items}
+                for items in (events, points)
+            )
+
+        received.wait_for(seen)
+        assert received.spans == []
+        (event,) = [
+            item
+            for item in received.logs
+            if item.attributes.get("robot_sf.finding.id") == "throughput_drop:train"
+        ]
+        (scripts.folder / "go").touch()
+        assert script.ends().code == 0
+    train = next(item for item in received.spans if item.name == "train")
+    assert event.message.span_id == train.message.span_id
+    assert event.message.severity_text == "ERROR"
+    advice = next(
+        one for one in scripts.record.recommendations if one.id == "throughput_drop:train"
+    )
+    assert event.attributes["robot_sf.finding.severity"] == advice.severity == "critical"
+    assert event.attributes["robot_sf.finding.suggested_actions"] == tuple(advice.suggested_actions)
+    assert "throughput_drop:train" in {
+        attribute.value.string_value
+        for shown in train.message.events
+        for attribute in shown.attributes
+    }
+    which = {"robot_sf__finding__id": "throughput_drop:train"}
+    assert received.last("robot_sf.run.findings", **which) == 1

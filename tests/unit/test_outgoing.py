@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from robot_sf_otel.redaction import MASK, Outgoing, Redactor
@@ -77,7 +79,7 @@ def test_required_url_names_only_the_run_in_private(private: Outgoing) -> None:
 
 
 def test_values_that_are_no_text_stay_as_they_are(private: Outgoing) -> None:
-    plain = {"robot_sf.step.progress.done": 3, "robot_sf.step.progress.total": 4.5, "x": True}
+    plain: dict[str, Any] = {"robot_sf.step.progress.done": 3, "x": True, "numbers": (1, 2)}
     assert private.attributes(plain) == plain
 
 

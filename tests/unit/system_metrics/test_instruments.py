@@ -31,7 +31,10 @@ class Readings:
             for number, one in enumerate(INSTRUMENTS, 1)
         }
 
+        self.asked = 0
+
     def __call__(self) -> Points:
+        self.asked += 1
         return self.now
 
 
@@ -158,7 +161,7 @@ def test_steps_and_findings_are_counted_as_the_table_says(
     outcomes = instruments.RunOutcomes(provider[0].get_meter(SCOPE))
     outcomes.add("imitation", "failure", 90.0, "ValueError")
     outcomes.add_step("imitation", "train", "success", 0.5)
-    outcomes.add_finding("imitation", "stalled:train", "warning", "anomaly")
+    outcomes.add_finding("imitation", "stalled", "train", "warning", "anomaly")
     found = collected(provider[1][0])
     assert set(found) == {row.name for row in WRITTEN}
     for row in WRITTEN:
@@ -167,3 +170,12 @@ def test_steps_and_findings_are_counted_as_the_table_says(
         assert isinstance(metric.data, Histogram if row.kind == "histogram" else Sum)
         (point,) = metric.data.data_points
         assert set(point.attributes or {}) == set(row.attributes)
+
+
+def test_readings_are_worked_out_once_a_collection(
+    readers: list[InMemoryMetricReader], readings: Readings
+) -> None:
+    for reader in (*readers, *readers):
+        values(reader)
+    assert readings.asked <= 2 * 4, "the clock may come in between"
+    assert len(INSTRUMENTS) > 40
