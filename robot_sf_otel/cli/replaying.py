@@ -24,6 +24,7 @@ from robot_sf_otel.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from robot_sf_otel.interop.batches import Signal
     from robot_sf_otel.interop.replay import Result
     from robot_sf_otel.store.reader import LoadedRun
 
@@ -116,19 +117,23 @@ def replay(  # noqa: PLR0917 - typer passes options by name
         raise typer.BadParameter(str(error), param_hint="'--endpoint'") from None
     except Missing as error:
         fail(str(error))
-    from robot_sf_otel.interop.replay import Delivery, Ledger, Pace, Replay
+    from robot_sf_otel.interop.ledger import Ledger
+    from robot_sf_otel.interop.replay import Delivery, Pace, Replay
 
     ledgers: dict[Path, Ledger] = {}
+    stack = ExitStack()
 
     def ledger_of(tracker: Path) -> Ledger:
         if tracker not in ledgers:
             ledgers[tracker] = Ledger(tracker, endpoint, private=filtered.private)
+            stack.callback(ledgers[tracker].close)
         return ledgers[tracker]
 
-    chosen = [signal for signal in SIGNALS if not signals or SignalName(signal) in signals]
-    with ExitStack() as stack:
+    chosen: list[Signal] = [
+        signal for signal in SIGNALS if not signals or SignalName(signal) in signals
+    ]
+    with stack:
         stack.callback(transport.close)
-        stack.callback(lambda: [ledger.close() for ledger in ledgers.values()])
         advance = stack.enter_context(_progress(len(found)))
         replaying = Replay(
             Delivery(transport, patience, time.monotonic, time.sleep),

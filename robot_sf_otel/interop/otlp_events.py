@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from robot_sf_otel import semconv
 from robot_sf_otel.interop.otlp_runs import FoundRun, name_of_nested
@@ -10,15 +10,19 @@ from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest import from_spans
 from robot_sf_otel.manifest.codec import clip
 from robot_sf_otel.manifest.schema import Anomaly, PerformanceRecommendation, Severity
+from robot_sf_otel.manifest.spans import RecordedLog
 from robot_sf_otel.store.layout import run_id
 
 if TYPE_CHECKING:
-    from robot_sf_otel.manifest.spans import RecordedLog, RecordedSpan
+    from collections.abc import Iterator
+
+    from robot_sf_otel.manifest.spans import RecordedSpan
     from robot_sf_otel.redaction import Redactor
 
 MAX_STEPS: Final = 10_000
 """Steps of one run that are taken; the rest is counted."""
 NO_ACTION: Final = "look at the record of the run, which has the evidence"
+_FINDINGS: Final = frozenset({semconv.RECOMMENDATION, semconv.ANOMALY})
 _SEVERITIES: Final[dict[str, Severity]] = {
     "info": "info",
     "warning": "warning",
@@ -56,7 +60,7 @@ def events_of(run: FoundRun, redact: Redactor) -> list[e.Event]:
                 time_unix_nano=run.ended_ns, where="import", message=message, count=left_out
             )
         )
-    for log in run.logs[: 2 * MAX_STEPS]:
+    for log in [*_of_spans(run), *run.logs[: 2 * MAX_STEPS]]:  # these say more, and come last
         events += _logged(log, begun, redact)
     for number, root in enumerate(run.sessions):
         events += _session(root, run.sessions[number - 1] if number else None, redact)
@@ -126,7 +130,7 @@ def _logged(log: RecordedLog, begun: set[str], redact: Redactor) -> list[e.Event
         begun.add(log.span_id)
         process = from_spans.process_of(log.resource)
         return [e.StepStarted(step_id=step, process=process, **ids)]
-    if log.event_name not in {semconv.RECOMMENDATION, semconv.ANOMALY} or not log.time_ns:
+    if log.event_name not in _FINDINGS or not log.time_ns:
         return []
     identity = _text(log, semconv.FINDING_ID, redact) or "unnamed"
     facts: dict[str, Any] = {
@@ -140,9 +144,29 @@ def _logged(log: RecordedLog, begun: set[str], redact: Redactor) -> list[e.Event
     if log.event_name == semconv.ANOMALY:
         return [e.AnomalyDetected(anomaly=Anomaly(**facts), **ids)]
     told = log.attributes.get(semconv.FINDING_ACTIONS)
-    actions = [redact.text(clip(str(one), 1000)) for one in told] if isinstance(told, list) else []
+    named = cast("list[object]", told) if isinstance(told, list) else []
+    actions = [redact.text(clip(str(one), 1000)) for one in named]
     made = PerformanceRecommendation(suggested_actions=actions or [NO_ACTION], **facts)
     return [e.RecommendationAdded(recommendation=made, **ids)]
+
+
+def _of_spans(run: FoundRun) -> Iterator[RecordedLog]:
+    """Yield the findings that are events of spans, for where log records did not arrive."""
+    for span in run.spans:
+        for event in span.events:
+            if event.name in _FINDINGS:
+                yield RecordedLog(
+                    time_ns=event.time_unix_nano,
+                    event_name=event.name,
+                    body="",
+                    severity=0,
+                    attributes={
+                        semconv.TASK_NAME: span.attributes.get(semconv.TASK_NAME),
+                        **event.attributes,
+                    },
+                    trace_id=span.trace_id,
+                    span_id=span.span_id,
+                )
 
 
 def _text(log: RecordedLog, name: str, redact: Redactor) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
@@ -195,7 +195,7 @@ def _value(value: object) -> dict[str, Any]:
         case float():
             return {"doubleValue": value}
         case list() | tuple():
-            items: Sequence[object] = value
+            items = cast("Sequence[object]", value)
             return {"arrayValue": {"values": [_value(item) for item in items]}}
         case _:
             return {"stringValue": str(value)}

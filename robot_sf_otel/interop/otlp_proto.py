@@ -5,8 +5,8 @@ Imports OpenTelemetry's generated messages; they come with the extra `otlp`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
@@ -66,7 +66,7 @@ _REJECTED: Mapping[Signal, str] = {
 def request_of(batch: Batch, version: str) -> bytes:
     """Return a batch as the request of its signal."""
     scope = InstrumentationScope(name=semconv.SCOPE, version=version)
-    encode = {"traces": _traces, "metrics": _metrics, "logs": _logs}[batch.signal]
+    encode: Any = {"traces": _traces, "metrics": _metrics, "logs": _logs}[batch.signal]
     made: bytes = encode(batch, scope).SerializeToString()
     return made
 
@@ -98,7 +98,7 @@ def _span(span: RecordedSpan) -> Span:
         parent_span_id=bytes.fromhex(span.parent_span_id or ""),
         flags=HAS_IS_REMOTE | (IS_REMOTE if remote else 0),
         name=span.name,
-        kind=span.kind,  # pyright: ignore[reportArgumentType] - the numbers are the enumeration's
+        kind=cast("Any", span.kind),  # the numbers are the enumeration's
         start_time_unix_nano=span.start_ns,
         end_time_unix_nano=span.end_ns,
         attributes=_attributes(span.attributes),
@@ -114,7 +114,7 @@ def _span(span: RecordedSpan) -> Span:
             Span.Link(trace_id=bytes.fromhex(trace), span_id=bytes.fromhex(of))
             for trace, of in span.links
         ],
-        status=Status(code=span.status, message=span.status_message),  # pyright: ignore[reportArgumentType] - as above
+        status=Status(code=cast("Any", span.status), message=span.status_message),
     )
 
 
@@ -132,7 +132,7 @@ def _log(record: RecordedLog) -> LogRecord:
     return LogRecord(
         time_unix_nano=record.time_ns,
         observed_time_unix_nano=record.time_ns,
-        severity_number=record.severity,  # pyright: ignore[reportArgumentType] - as above
+        severity_number=cast("Any", record.severity),
         severity_text=record.severity_text,
         body=AnyValue(string_value=record.body),
         attributes=_attributes(record.attributes),
@@ -216,7 +216,7 @@ def _value(value: object) -> AnyValue:
         case float():
             return AnyValue(double_value=value)
         case list() | tuple():
-            items: list[object] = list(value)  # pyright: ignore[reportUnknownArgumentType] - of any
+            items = cast("Sequence[object]", value)
             return AnyValue(array_value=ArrayValue(values=[_value(item) for item in items]))
         case _:
             return AnyValue(string_value=str(value))

@@ -11,15 +11,15 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import msgspec
-from msgspec import Raw, Struct
 
 from robot_sf_otel import semconv
+from robot_sf_otel.interop import otlp_shapes as shapes
 from robot_sf_otel.manifest.codec import clip
 from robot_sf_otel.manifest.points import MetricPoint
-from robot_sf_otel.manifest.spans import ERROR, INTERNAL, RecordedLog, RecordedSpan, SpanEvent
+from robot_sf_otel.manifest.spans import ERROR, RecordedLog, RecordedSpan, SpanEvent
 from robot_sf_otel.store.lines import MAX_LINE, LineTail
 
 if TYPE_CHECKING:
@@ -37,119 +37,15 @@ _EVENT_NAME: Final = "event.name"
 _REMOTE: Final = 0x300
 _FAILED: Final = {ERROR, "STATUS_CODE_ERROR"}
 T = TypeVar("T")
-Number = int | str | float
-
-
-class _KeyValue(Struct):
-    key: str = ""
-    value: Any = None
-
-
-class _Attributed(Struct, rename="camel"):
-    attributes: list[_KeyValue] = []
-
-
-class _Scope(Struct):
-    name: str = ""
-
-
-class _Status(Struct):
-    message: str = ""
-    code: Number = 0
-
-
-class _Event(_Attributed, rename="camel"):
-    time_unix_nano: Number = 0
-    name: str = ""
-
-
-class _Link(Struct, rename="camel"):
-    trace_id: str = ""
-    span_id: str = ""
-
-
-class _Span(_Attributed, rename="camel"):
-    trace_id: str = ""
-    span_id: str = ""
-    parent_span_id: str = ""
-    flags: Number = 0
-    name: str = ""
-    kind: Number = INTERNAL
-    start_time_unix_nano: Number = 0
-    end_time_unix_nano: Number = 0
-    events: list[_Event] = []
-    links: list[_Link] = []
-    status: _Status | None = None
-
-
-class _Log(_Attributed, rename="camel"):
-    time_unix_nano: Number = 0
-    observed_time_unix_nano: Number = 0
-    severity_number: Number = 0
-    severity_text: str = ""
-    body: Any = None
-    trace_id: str = ""
-    span_id: str = ""
-    event_name: str = ""
-
-
-class _Point(_Attributed, rename="camel"):
-    start_time_unix_nano: Number = 0
-    time_unix_nano: Number = 0
-    as_double: Number | None = None
-    as_int: Number | None = None
-    count: Number | None = None
-    sum: Number | None = None
-    min: Number | None = None
-    max: Number | None = None
-
-
-class _Points(Struct, rename="camel"):
-    data_points: list[Raw] = []
-
-
-class _Metric(Struct, rename="camel"):
-    name: str = ""
-    gauge: _Points | None = None
-    sum: _Points | None = None
-    histogram: _Points | None = None
-    exponential_histogram: _Points | None = None
-    summary: _Points | None = None
-
-
-class _Scoped(Struct, rename="camel"):
-    scope: _Scope | None = None
-    spans: list[Raw] = []
-    log_records: list[Raw] = []
-    metrics: list[Raw] = []
-
-
-class _Told(Struct, rename="camel"):
-    """What one resource tells, of any signal."""
-
-    resource: _Attributed | None = None
-    scope_spans: list[_Scoped] = []
-    scope_logs: list[_Scoped] = []
-    scope_metrics: list[_Scoped] = []
-
-
-class _Events(Struct, rename="camel"):
-    resource_spans: list[_Told] = []
-    resource_logs: list[_Told] = []
-
-
-class _Metrics(Struct, rename="camel"):
-    resource_metrics: list[_Told] = []
-
 
 _KEYS: Final = (b'"resourceSpans"', b'"resourceLogs"', b'"resourceMetrics"')
 
-_events: Final = msgspec.json.Decoder(_Events).decode
-_metrics: Final = msgspec.json.Decoder(_Metrics).decode
-_span: Final = msgspec.json.Decoder(_Span).decode
-_log: Final = msgspec.json.Decoder(_Log).decode
-_metric: Final = msgspec.json.Decoder(_Metric).decode
-_point: Final = msgspec.json.Decoder(_Point).decode
+_events: Final = msgspec.json.Decoder(shapes.Events).decode
+_metrics: Final = msgspec.json.Decoder(shapes.Metrics).decode
+_span: Final = msgspec.json.Decoder(shapes.Span).decode
+_log: Final = msgspec.json.Decoder(shapes.Log).decode
+_metric: Final = msgspec.json.Decoder(shapes.Metric).decode
+_point: Final = msgspec.json.Decoder(shapes.Point).decode
 
 
 class Reader:
@@ -184,7 +80,7 @@ class Reader:
             for one in [] if found is None else [*found.resource_spans, *found.resource_logs]:
                 yield from self._told(one)
 
-    def _told(self, one: _Told) -> Iterator[RecordedSpan | RecordedLog]:
+    def _told(self, one: shapes.Told) -> Iterator[RecordedSpan | RecordedLog]:
         resource = _plain(one.resource)
         for scoped in one.scope_spans:
             for raw in scoped.spans:
@@ -215,10 +111,10 @@ class Reader:
                 for scoped in one.scope_metrics:
                     for raw in scoped.metrics:
                         metric = self._decoded(_metric, raw, "metrics are damaged and left out")
-                        for point in [] if metric is None else self._points(metric):
-                            yield resource, point
+                        if metric is not None:
+                            yield from ((resource, point) for point in self._points(metric))
 
-    def _points(self, metric: _Metric) -> Iterator[MetricPoint]:
+    def _points(self, metric: shapes.Metric) -> Iterator[MetricPoint]:
         kinds = (metric.gauge, metric.sum, metric.histogram, metric.exponential_histogram)
         for data in (*kinds, metric.summary):
             for raw in [] if data is None else data.data_points:
@@ -263,7 +159,7 @@ class Reader:
 
 
 def _recorded(
-    span: _Span, resource: Mapping[str, Any], scope: _Scope | None
+    span: shapes.Span, resource: Mapping[str, Any], scope: shapes.Scope | None
 ) -> RecordedSpan | None:
     trace_id, span_id = span.trace_id.lower(), span.span_id.lower()
     parent = span.parent_span_id.lower()
@@ -272,7 +168,7 @@ def _recorded(
         return None
     if not 0 < start < _LAST_NS or not 0 < end < _LAST_NS:
         return None
-    status = span.status or _Status()
+    status = span.status or shapes.Status()
     return RecordedSpan(
         trace_id=trace_id,
         span_id=span_id,
@@ -294,7 +190,9 @@ def _recorded(
     )
 
 
-def _logged(record: _Log, resource: Mapping[str, Any], scope: _Scope | None) -> RecordedLog:
+def _logged(
+    record: shapes.Log, resource: Mapping[str, Any], scope: shapes.Scope | None
+) -> RecordedLog:
     attributes = _plain(record)
     named = record.event_name or str(attributes.get(_EVENT_NAME, ""))
     time_ns = whole(record.time_unix_nano) or whole(record.observed_time_unix_nano)
@@ -312,7 +210,7 @@ def _logged(record: _Log, resource: Mapping[str, Any], scope: _Scope | None) -> 
     )
 
 
-def _values(name: str, point: _Point) -> Iterator[MetricPoint]:
+def _values(name: str, point: shapes.Point) -> Iterator[MetricPoint]:
     now, start = whole(point.time_unix_nano), whole(point.start_time_unix_nano)
     if not name or not 0 < now < _LAST_NS:
         return
@@ -347,7 +245,7 @@ def _real(value: object) -> float | None:
         return None
 
 
-def _plain(of: _Attributed | None) -> dict[str, Any]:
+def _plain(of: shapes.Attributed | None) -> dict[str, Any]:
     """Return attributes as plain values."""
     if of is None:
         return {}
@@ -356,28 +254,33 @@ def _plain(of: _Attributed | None) -> dict[str, Any]:
 
 def value_of(value: Any, depth: int = 0) -> Any:  # noqa: ANN401, PLR0911 - any value; a table of kinds
     """Return an AnyValue as a plain value; None where it is empty or none."""
-    if not isinstance(value, dict) or not value or depth > 8:  # noqa: PLR2004 - as deep as parameters
+    pairs = _table(value)
+    if not pairs or depth > 8:  # noqa: PLR2004 - as deep as parameters
         return None
-    kind, held = next(iter(value.items()))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - JSON
+    kind, held = next(iter(pairs.items()))
     match kind:
         case "intValue":
             return whole(held)
         case "doubleValue":
             return _real(held)
         case "arrayValue":
-            items = held.get("values") if isinstance(held, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - JSON
-            return [value_of(item, depth + 1) for item in items] if isinstance(items, list) else []  # pyright: ignore[reportUnknownVariableType] - JSON
+            return [value_of(item, depth + 1) for item in _items(held)]
         case "kvlistValue":
-            pairs = held.get("values") if isinstance(held, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - JSON
-            return {
-                str(pair.get("key")): value_of(pair.get("value"), depth + 1)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] - JSON
-                for pair in (pairs if isinstance(pairs, list) else [])  # pyright: ignore[reportUnknownVariableType] - JSON
-                if isinstance(pair, dict)
-            }
+            told = map(_table, _items(held))
+            return {str(one.get("key")): value_of(one.get("value"), depth + 1) for one in told}
         case "boolValue" | "stringValue" | "bytesValue":
-            return held if isinstance(held, str | bool) else None  # pyright: ignore[reportUnknownVariableType] - JSON
+            return held if isinstance(held, str | bool) else None
         case _:
             return None
+
+
+def _table(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _items(held: object) -> list[Any]:
+    values = _table(held).get("values")
+    return cast("list[Any]", values) if isinstance(values, list) else []
 
 
 def is_ours(one: RecordedSpan | RecordedLog) -> bool:

@@ -6,14 +6,14 @@ one trace over several hosts becomes one record. Runs of one process stay apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from robot_sf_otel import semconv
 from robot_sf_otel.interop.otlp_read import is_ours
 from robot_sf_otel.manifest.from_spans import pipeline_of, process_of, text_of
-from robot_sf_otel.manifest.spans import RecordedLog, RecordedSpan
+from robot_sf_otel.manifest.spans import NO_ATTRIBUTES, RecordedLog, RecordedSpan
 
 NO_RANK: Final = 1 << 30
 
@@ -70,10 +70,10 @@ class FoundRun:
         return max([one.end_ns for one in self.spans] + [log.time_ns for log in self.logs])
 
     @property
-    def resource(self) -> Any:  # noqa: ANN401 - attributes
+    def resource(self) -> Mapping[str, Any]:
         """The resource of its own process."""
         known: Iterable[RecordedSpan | RecordedLog] = [*self.sessions, *self.logs, *self.steps]
-        return next((one.resource for one in known), {})
+        return next((one.resource for one in known), NO_ATTRIBUTES)
 
     def order(self) -> tuple[int, int, str]:
         """Return what decides which of several runs side by side the others are steps of."""

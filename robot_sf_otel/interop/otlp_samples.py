@@ -176,7 +176,8 @@ class Router:
         """Points of processes or times that no run is known of."""
         for samples in sorted(runs, key=lambda one: one.begun_ns):
             own = process_key(samples.run.resource)
-            resources = [one.resource for one in (*samples.run.spans, *samples.run.logs)]
+            resources = [one.resource for one in samples.run.spans]
+            resources += [one.resource for one in samples.run.logs]
             owners = {process_key(one.resource) for one in samples.run.sessions} | {own}
             for key, resource in {process_key(one): one for one in resources}.items():
                 if key is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 from collections import deque
@@ -11,16 +10,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from robot_sf_otel.interop.otlp_proto import request_of
 from robot_sf_otel.interop.outbound import NothingToSend, Outbound
-from robot_sf_otel.store.lines import iter_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from robot_sf_otel.interop.batches import Batch, Signal
+    from robot_sf_otel.interop.ledger import Ledger
     from robot_sf_otel.interop.transport import Answer, Transport
     from robot_sf_otel.redaction.outgoing import Outgoing
 
@@ -29,77 +26,10 @@ IN_FLIGHT: Final = 4
 FIRST_WAIT: Final = 0.5
 LONGEST_WAIT: Final = 30.0
 """Seconds between two attempts."""
-LAYOUT: Final = 1
-"""Of batches; a version that cuts them otherwise sends all again."""
-LEDGERS: Final = ".replay"
-"""Folder beside the runs with what was accepted by whom."""
 
 
 class Unreachable(Exception):  # noqa: N818 - what happened, not what was done wrong
     """The endpoint did not take a request within the time that was given it."""
-
-
-class _Entry(msgspec.Struct, omit_defaults=True):
-    """A line of a ledger: a batch that was accepted whole."""
-
-    run: str
-    print: str
-    signal: str
-    batch: int
-    items: int = 0
-
-
-class Ledger:
-    """What an endpoint has accepted, in a small file beside the runs.
-
-    Append-only, so that a replay that is killed at any moment is continued where it was.
-
-    Args:
-        tracker: The folder of the runs.
-        endpoint: Where they are sent.
-        private: Whether paths and parameters were left out: that is other data.
-    """
-
-    def __init__(self, tracker: Path, endpoint: str, *, private: bool) -> None:
-        who = f"{LAYOUT}|{endpoint.rstrip('/')}|{'private' if private else ''}"
-        name = hashlib.sha256(who.encode()).hexdigest()[:16]
-        self._path = tracker / LEDGERS / f"{name}.jsonl"
-        self._accepted: dict[tuple[str, str], set[tuple[str, int]]] = {}
-        decode = msgspec.json.Decoder(_Entry).decode
-        for line in iter_lines(self._path):
-            try:
-                entry = decode(line)
-            except msgspec.DecodeError:
-                continue
-            self._of(entry.run, entry.print).add((entry.signal, entry.batch))
-        self._fd: int | None = None
-
-    def _of(self, run: str, fingerprint: str) -> set[tuple[str, int]]:
-        return self._accepted.setdefault((run, fingerprint), set())
-
-    def has(self, run: str, fingerprint: str, signal: Signal, batch: int) -> bool:
-        """Return whether a batch was accepted."""
-        return (signal, batch) in self._of(run, fingerprint)
-
-    def accept(self, run: str, fingerprint: str, signal: Signal, batch: int, items: int) -> None:
-        """Remember that a batch was accepted whole.
-
-        Raises:
-            OSError: It cannot be written.
-        """
-        self._of(run, fingerprint).add((signal, batch))
-        if self._fd is None:
-            self._path.parent.mkdir(exist_ok=True)
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._fd = os.open(self._path, flags, 0o666)
-        entry = _Entry(run, fingerprint, signal, batch, items)
-        os.write(self._fd, msgspec.json.encode(entry) + b"\n")
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
 
 
 @dataclass(slots=True)

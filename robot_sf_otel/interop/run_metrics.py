@@ -224,7 +224,7 @@ class Measuring:
                 )
                 _put_metric(series, which, now, float(value))
         counts: dict[Labels, int] = {}
-        for _, one in self._story.findings:
+        for one in (found.one for found in self._story.findings):
             recommended = isinstance(one, PerformanceRecommendation)
             which = self._out(
                 (semconv.PIPELINE_NAME, self._story.pipeline),

@@ -11,7 +11,7 @@ from robot_sf_otel.manifest.spans import ERROR, SERVER, UNSET, RecordedLog, Reco
 from robot_sf_otel.semconv import logs, spans
 
 if TYPE_CHECKING:
-    from robot_sf_otel.interop.story import Session, Story
+    from robot_sf_otel.interop.story import Finding, Session, Story
     from robot_sf_otel.manifest.execution import Execution
     from robot_sf_otel.manifest.schema import ErrorInfo
     from robot_sf_otel.redaction.outgoing import Outgoing
@@ -63,34 +63,46 @@ class Telling:
         for run in story.executions:
             name = logs.step_started(story.pipeline, story.run_id, run.step_id, run.span_id or "")
             yield self._log(name, run.started_ns, run.span_id or "", self._process(run))
-        for time_ns, one in story.findings:
-            recommended = isinstance(one, PerformanceRecommendation)
-            session = story.session_at(time_ns)
+        for found in story.findings:
+            one = found.one
+            actions = one.suggested_actions if isinstance(one, PerformanceRecommendation) else None
             event = logs.finding(
-                anomaly=not recommended,
+                anomaly=actions is None,
                 identity=one.id,
                 severity=one.severity,
                 message=one.message,
                 pipeline=story.pipeline,
                 run_id=story.run_id,
                 step_id=one.step_id,
-                actions=one.suggested_actions if recommended else (),
+                actions=actions or (),
             )
-            of = self._step_at(one.step_id, time_ns) or session.span_id
-            when = one.timestamp_ms * 1_000_000 or time_ns
-            yield self._log(event, when, of, session.process)
+            process = story.session_at(found.found_ns).process
+            yield self._log(event, found.time_ns, self._span_of(found), process)
+
+    def _span_of(self, found: Finding) -> str:
+        """Return the span of a finding: of its step while it ran, else of the run."""
+        if found.span_id is not None and found.span_id in self._processes:
+            return found.span_id
+        return self._story.session_at(found.found_ns).span_id
+
+    def _findings(self, span_id: str) -> tuple[SpanEvent, ...]:
+        """Return the findings of a span as its events."""
+        return tuple(
+            SpanEvent(
+                semconv.RECOMMENDATION
+                if isinstance(found.one, PerformanceRecommendation)
+                else semconv.ANOMALY,
+                found.time_ns,
+                self._outgoing.attributes(
+                    spans.finding(found.one.id, found.one.severity, found.one.message)
+                ),
+            )
+            for found in self._story.findings
+            if self._span_of(found) == span_id
+        )
 
     def _process(self, run: Execution) -> str | None:
         return run.process or self._story.session_at(run.started_ns).process
-
-    def _step_at(self, step_id: str | None, time_ns: int) -> str | None:
-        """Return the span of a step's last execution that had begun by a time."""
-        begun = (
-            run.span_id
-            for run in reversed(self._story.executions)
-            if run.step_id == step_id and run.started_ns <= time_ns
-        )
-        return next(begun, None) if step_id is not None else None
 
     def _step(self, run: Execution) -> RecordedSpan:
         story, progress = self._story, run.progress
@@ -128,7 +140,13 @@ class Telling:
             resource=self.resource(process),
             scope=semconv.SCOPE,
             **self._ending(
-                attributes, run.status, result, run.error, _reason(run.error), run.ended_ns or 0
+                run.span_id or "",
+                attributes,
+                run.status,
+                result,
+                run.error,
+                _reason(run.error),
+                run.ended_ns or 0,
             ),
         )
 
@@ -162,12 +180,19 @@ class Telling:
             resource=self.resource(session.process),
             scope=semconv.SCOPE,
             **self._ending(
-                attributes, end.status, end.result, end.error, end.reason, end.time_unix_nano
+                session.span_id,
+                attributes,
+                end.status,
+                end.result,
+                end.error,
+                end.reason,
+                end.time_unix_nano,
             ),
         )
 
     def _ending(  # noqa: PLR0917 - what an end has, called twice here
         self,
+        span_id: str,
         attributes: Mapping[str, Any],
         status: str,
         result: str,
@@ -176,7 +201,10 @@ class Telling:
         ended_ns: int,
     ) -> dict[str, Any]:
         """Return attributes, status and events of a span, as the end of it sets them live."""
-        told: dict[str, Any] = {"attributes": self._outgoing.attributes(attributes)}
+        told: dict[str, Any] = {
+            "attributes": self._outgoing.attributes(attributes),
+            "events": self._findings(span_id),
+        }
         if status in {"completed", "skipped"}:
             return {**told, "status": UNSET}
         kind = error.type if error is not None else result
@@ -185,7 +213,7 @@ class Telling:
         if error is not None:
             facts = spans.exception(error.type, error.message, error.stacktrace)
             event = SpanEvent(spans.EXCEPTION, ended_ns, self._outgoing.attributes(facts))
-            told["events"] = (event,)
+            told["events"] = (*told["events"], event)
         return told
 
     def _log(self, event: LogEvent, time_ns: int, span_id: str, process: str | None) -> RecordedLog:

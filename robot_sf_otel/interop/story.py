@@ -40,6 +40,20 @@ class Session:
     end: e.RunFinished | e.RunRecovered | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the rules found, when, and the span that it is of."""
+
+    found_ns: int
+    one: Anomaly | PerformanceRecommendation
+    span_id: str | None
+
+    @property
+    def time_ns(self) -> int:
+        """When it was so; where that is not known, when it was found."""
+        return self.one.timestamp_ms * 1_000_000 or self.found_ns
+
+
 @dataclass(slots=True)
 class Story:
     """Everything that is sent of a run but its samples."""
@@ -50,7 +64,7 @@ class Story:
     trace_id: str
     fold: RunFold
     sessions: list[Session]
-    findings: list[tuple[int, Anomaly | PerformanceRecommendation]]
+    findings: list[Finding]
     etas: list[tuple[int, Eta]]
     identities: dict[str, ProcessIdentity]
     executions: list[Execution] = field(default_factory=list["Execution"])
@@ -116,7 +130,7 @@ def tell(  # noqa: C901 - one case an event, nothing else
     """
     fold = RunFold()
     sessions: list[Session] = []
-    findings: list[tuple[int, Anomaly | PerformanceRecommendation]] = []
+    findings: list[Finding] = []
     etas: list[tuple[int, Eta]] = []
     identities: dict[str, ProcessIdentity] = {}
     started: e.RunStarted | None = None
@@ -131,9 +145,10 @@ def tell(  # noqa: C901 - one case an event, nothing else
             case e.RunFinished() | e.RunRecovered() if sessions and sessions[-1].end is None:
                 sessions[-1].end = event
             case e.AnomalyDetected():
-                findings.append((event.time_unix_nano, event.anomaly))
+                findings.append(Finding(event.time_unix_nano, event.anomaly, event.span_id))
             case e.RecommendationAdded():
-                findings.append((event.time_unix_nano, event.recommendation))
+                one = event.recommendation
+                findings.append(Finding(event.time_unix_nano, one, event.span_id))
             case e.EtaShown():
                 etas.append((event.time_unix_nano, event.eta))
             case e.StepStarted() if event.process is not None and event.identity:

@@ -150,15 +150,14 @@ class _Grpc:
 
 def _retry_info(error: Any) -> float | None:  # noqa: ANN401 - grpc has no types
     """Return how long an error's details ask to wait, in seconds."""
-    from google.rpc.error_details_pb2 import RetryInfo
-    from google.rpc.status_pb2 import Status
-
+    details: Any = import_module("google.rpc.error_details_pb2")  # they have no types
+    status: Any = import_module("google.rpc.status_pb2")
     for name, value in error.trailing_metadata() or ():
         if name != "grpc-status-details-bin":
             continue
         try:
-            for detail in Status.FromString(value).details:
-                info = RetryInfo()
+            for detail in status.Status.FromString(value).details:
+                info = details.RetryInfo()
                 if detail.Unpack(info):
                     return float(info.retry_delay.ToTimedelta().total_seconds())
         except Exception:  # noqa: BLE001 - a hint that cannot be read is none

@@ -5,9 +5,9 @@ Nothing here knows where a span came from, which run it belongs to or what came 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from robot_sf_otel import semconv
 from robot_sf_otel.manifest import events as e
@@ -280,7 +280,8 @@ def root_events(root: RecordedSpan, redact: Redactor) -> list[e.Event]:
         "span_id": root.span_id,
     }
     scenario = text_of(root, semconv.RUN_SCENARIO)
-    tags = root.attributes.get(semconv.RUN_TAGS)
+    told = root.attributes.get(semconv.RUN_TAGS)
+    tags = cast("Sequence[object]", told) if isinstance(told, tuple | list) else ()
     params = {
         clip(name, MAX_NAME): jsonable(redact.value(name, value))
         for name, value in root.attributes.items()
@@ -290,9 +291,7 @@ def root_events(root: RecordedSpan, redact: Redactor) -> list[e.Event]:
         e.PlanChanged(plan=[], pipeline=pipeline_of(root), scenario_config_path=scenario, **now),
         e.ParamsLogged(
             params=params,
-            tags=[redact.text(clip(str(tag), MAX_NAME)) for tag in tags]
-            if isinstance(tags, tuple | list)
-            else [],
+            tags=[redact.text(clip(str(tag), MAX_NAME)) for tag in tags],
             **now,
         ),
     ]

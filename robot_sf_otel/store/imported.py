@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
 
@@ -106,7 +106,7 @@ def _in_order(events: Sequence[Event]) -> tuple[RunStarted, list[Event]]:
     started = [event for event in events if isinstance(event, RunStarted)]
     if len(started) != 1:
         raise ValueError(f"a run begins once: {len(started)} starts are among its events")
-    rest = [event for event in events if not isinstance(event, RunStarted)]
+    rest: list[Event] = [event for event in events if not isinstance(event, RunStarted)]
     rest.sort(key=lambda event: event.time_unix_nano)
     # Clocks of other hosts may be ahead: a step that ended by then has an end nevertheless.
     last = next(
@@ -156,8 +156,9 @@ def _names(name: str) -> Iterable[str]:
 
 
 def _holds(run_dir: Path, digest: str) -> bool:
-    imported: Any = first_line(run_dir).get("imported")
-    return isinstance(imported, dict) and imported.get("digest") == digest
+    told: Any = first_line(run_dir).get("imported")
+    imported = cast("dict[str, Any]", told) if isinstance(told, dict) else {}
+    return bool(imported.get("digest") == digest)
 
 
 def _claim(tracker: Path, name: str, digest: str) -> Path | None:

@@ -245,7 +245,9 @@ def load_run(run_dir: Path, *, telemetry: bool = True, most_bytes: int | None = 
         samples = RunPaths(run_dir).telemetry
         if most_bytes is None or _size(samples) <= most_bytes:
             figures = summarise(samples)
-            others = summarise_workers(samples) if fold.started.imported is not None else {}
+            started = fold.started
+            imported = started is not None and started.imported is not None
+            others = summarise_workers(samples) if imported else {}
         else:
             problems.append(_OLD_FIGURES if figures else _NO_FIGURES)
     cost = written.self_cost if written is not None else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -43,10 +43,11 @@ def runs(root: Path) -> list[Path]:
 def same(value: Any) -> Any:  # noqa: ANN401 - any JSON
     """Return OTLP JSON without what has the default value, which encoders may leave out."""
     if isinstance(value, dict):
-        fields = {name: same(held) for name, held in value.items()}
+        table = cast("dict[str, Any]", value)
+        fields = {name: same(held) for name, held in table.items()}
         return {name: held for name, held in fields.items() if held not in ({}, [], "", 0)}
     if isinstance(value, list):
-        return [same(item) for item in value]
+        return [same(item) for item in cast("list[Any]", value)]
     # Go writes 1 for 1.0.
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 

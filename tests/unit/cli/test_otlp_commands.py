@@ -44,7 +44,11 @@ class Taking:
 def endpoint(monkeypatch: pytest.MonkeyPatch) -> Taking:
     """What requests are sent to."""
     taking = Taking()
-    monkeypatch.setattr(transport, "connect", lambda *_: taking)
+
+    def connect(*_: object) -> Taking:
+        return taking
+
+    monkeypatch.setattr(transport, "connect", connect)
     return taking
 
 

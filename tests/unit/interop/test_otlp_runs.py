@@ -232,8 +232,8 @@ def test_a_recommendation_always_has_an_action(actions: tuple[str, ...]) -> None
     )
     given = log(event, 2, 3)
     attributes = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in given.attributes.items()
+        **given.attributes,
+        **({semconv.FINDING_ACTIONS: list(actions)} if actions else {}),
     }
     told = RecordedLog(
         time_ns=given.time_ns,

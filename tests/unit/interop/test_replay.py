@@ -13,8 +13,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from robot_sf_otel.interop import outbound
 from robot_sf_otel.interop.batches import SIGNALS, Signal
+from robot_sf_otel.interop.ledger import Ledger
 from robot_sf_otel.interop.otlp_proto import rejected
-from robot_sf_otel.interop.replay import Delivery, Ledger, Pace, Replay, Result, as_json, told
+from robot_sf_otel.interop.replay import Delivery, Pace, Replay, Result, as_json, told
 from robot_sf_otel.interop.transport import (
     Answer,
     BadEndpoint,
@@ -32,10 +33,18 @@ if TYPE_CHECKING:
 TAKEN = Answer("taken")
 
 
+def take(*_: object) -> Answer:
+    return TAKEN
+
+
+def hesitate(*_: object) -> Answer:
+    return Answer("later", reason="UNAVAILABLE")
+
+
 class Endpoint:
     """An endpoint that answers as it is told, and a clock that only waiting moves."""
 
-    def __init__(self, answer: Callable[[Signal, int], Answer] = lambda *_: TAKEN) -> None:
+    def __init__(self, answer: Callable[[Signal, int], Answer] = take) -> None:
         self._answer = answer
         self.bodies: list[tuple[Signal, bytes]] = []
         self.waited: list[float] = []
@@ -186,7 +195,7 @@ def test_a_busy_endpoint_is_asked_again_after_the_time_that_it_names(run_dir: Pa
 
 
 def test_the_pauses_grow_and_patience_ends(run_dir: Path) -> None:
-    endpoint = Endpoint(lambda *_: Answer("later", reason="UNAVAILABLE"))
+    endpoint = Endpoint(hesitate)
     delivery = Delivery(endpoint, 60.0, lambda: endpoint.now, endpoint.wait)
     with pytest.raises(Exception, match="UNAVAILABLE"):
         delivery.deliver("traces", b"")

@@ -166,7 +166,7 @@ def snapshots() -> list[TelemetrySnapshot]:
 def measured() -> Story:
     story = Story("20260101T000000Z-imitation-0000aa", process="box:7")
     train = story.begin("train", process="box:7")
-    logged = {"fps": 30.5, "reward": -1.25}
+    logged: dict[str, float | str] = {"fps": 30.5, "reward": -1.25}
     story.events.append(e.MetricLogged(time_unix_nano=story.now(), span_id=train, metrics=logged))
     for _ in range(5):
         story.now()
@@ -199,6 +199,14 @@ def test_findings_come_back_with_what_can_be_done(tmp_path: Path) -> None:
         "Use a larger machine",
     ]
     assert (record.anomalies[0].id, record.anomalies[0].severity) == ("stalled", "critical")
+
+
+def test_findings_come_back_from_spans_where_log_records_did_not_arrive(tmp_path: Path) -> None:
+    traces = export(sample_runs.healthy().write(tmp_path / "output"), tmp_path / "otlp")[-1]
+    (run,), _ = bring([traces], tmp_path / "imported")
+    (found,) = run.record.recommendations
+
+    assert (found.id, found.severity, found.message) == ("r1", "warning", "CPUs were busy")
 
 
 def test_the_files_hold_one_signal_each_with_ids_in_hex_and_numbers_as_strings(
