@@ -139,6 +139,17 @@ def _report(file: LogFile) -> None:
         guard.storage_fault("log.txt", error)
 
 
+class _Unseen(list[logging.Handler]):
+    """Handlers that records find and `hasHandlers()` does not.
+
+    Programs add their own handler only where that says there is none.
+    """
+
+    def __bool__(self) -> bool:
+        """Return that nobody handles records here."""
+        return False
+
+
 class _LoggingTap(logging.Handler):
     """Takes the records of `logging`, at a logger above the root logger."""
 
@@ -146,7 +157,7 @@ class _LoggingTap(logging.Handler):
         super().__init__()
         self._logs = logs
         self._above = logging.Logger("robot_sf_otel.above_root")  # noqa: LOG001 - not one of the tree: above it
-        self._above.addHandler(self)
+        self._above.handlers = _Unseen([self])
 
     def attach(self) -> None:
         """Stand above the root logger, unless something else does."""

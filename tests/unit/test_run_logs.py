@@ -240,3 +240,16 @@ def test_a_copied_or_pickled_sink_does_nothing(runs: CapturedRuns) -> None:
             other.stop()
         logger.info("still attached")
     assert messages(runs) == ["still attached"]
+
+
+def test_a_program_that_adds_a_handler_where_there_is_none_still_does(
+    runs: CapturedRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])
+    seen: list[bool] = []
+    with pipeline("p"):
+        seen += [logging.getLogger("app").hasHandlers(), logging.getLogger().hasHandlers()]
+        logging.getLogger("app").error("still taken")
+
+    assert seen == [False, False]
+    assert messages(runs) == ["still taken"]
