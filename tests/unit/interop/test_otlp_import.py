@@ -175,8 +175,27 @@ def test_memory_is_bounded_by_limits_that_are_told(
     (run,), problems = bring([path], tmp_path / "a")
 
     assert len(run.record.steps) == 3
-    assert problems == ["spans and log records beyond the first 5 are left out: 3"]
+    (problem,) = problems
+    assert problem.startswith("3 spans and log records are left out: more than 5, or 512 MiB")
     assert "steps beyond the first 3 of a run are left out" in run.record.self_cost.faults[0]
+
+
+def test_a_small_packed_file_of_huge_spans_fills_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(otlp_import, "MAX_BYTES", 3 * 1024 * 1024)
+    path = tmp_path / "traces.jsonl.gz"
+    huge = [{"key": "text", "value": {"stringValue": "A" * 1024 * 1024}}]
+    with gzip.open(path, "wt") as file:
+        for number in range(1, 9):
+            parent = f"{1:016x}" if number > 1 else ""
+            file.write(foreign_line(foreign_span(number, parent, attributes=huge)) + "\n")
+    (run,), problems = bring([path], tmp_path / "a")
+
+    assert path.stat().st_size < 100_000
+    assert len(run.record.steps) == 1
+    (problem,) = problems
+    assert problem.startswith("6 spans and log records are left out: more than 200,000, or 3 MiB")
 
 
 def test_a_run_without_its_root_says_that_its_end_is_missing(
