@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from robot_sf_otel import semconv
-from robot_sf_otel.interop import otlp_events, otlp_import
+from robot_sf_otel.interop import otlp_events, otlp_import, otlp_samples
 from robot_sf_otel.manifest.schema import TelemetrySnapshot
 from robot_sf_otel.store.imported import UNFINISHED
 from tests.data.sample_runs import Story
@@ -196,6 +196,29 @@ def test_a_small_packed_file_of_huge_spans_fills_no_memory(
     assert len(run.record.steps) == 1
     (problem,) = problems
     assert problem.startswith("6 spans and log records are left out: more than 200,000, or 3 MiB")
+
+
+def test_points_of_one_moment_do_not_all_wait_in_memory(
+    tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once, _ = bring(files, tmp_path / "a")
+    monkeypatch.setattr(otlp_samples, "MAX_HELD", 100)
+    most = 0
+    add = otlp_samples.Router.add
+
+    def watched(self: otlp_samples.Router, resource: Any, point: Any) -> None:  # noqa: ANN401 - as theirs
+        nonlocal most
+        add(self, resource, point)
+        waiting = self._waiting.values()
+        most = max(most, sum(len(found) for one in waiting for found in one.values()))
+
+    monkeypatch.setattr(otlp_samples.Router, "add", watched)
+    metrics = next(path for path in files if path.name == "metrics.jsonl")
+    metrics.write_bytes(metrics.read_bytes() * 200)
+    many, _ = bring(files, tmp_path / "b")
+
+    assert 0 < most <= 100
+    assert [len(list(run.telemetry())) for run in many] == [len(list(once[0].telemetry()))]
 
 
 def test_a_run_without_its_root_says_that_its_end_is_missing(
