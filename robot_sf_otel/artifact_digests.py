@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
+import math
 import os
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -40,7 +41,8 @@ class ArtifactDigests:
     def __init__(self, run: LiveRun) -> None:
         self._run = run
         self._seen = 0
-        self._waiting: deque[Artifact] = deque()
+        self._waiting: list[tuple[float, int, Artifact]] = []
+        self._choosing = threading.Lock()
         self._working = threading.Lock()
         self._deadline: float | None = None
         self._interrupted: Callable[[], bool] = lambda: False
@@ -53,9 +55,18 @@ class ArtifactDigests:
     def _look(self) -> None:
         reported = self._run.recorder.look(_artifacts_of)
         if reported is not None and len(reported) > self._seen:
-            new = reported[self._seen :]
+            new = list(enumerate(reported))[self._seen :]
             self._seen = len(reported)
-            self._waiting.extend(found for found in new if found.sha256 is None)
+            with self._choosing:
+                for number, found in new:
+                    if found.sha256 is None:
+                        size = math.inf if found.size_bytes is None else found.size_bytes
+                        heapq.heappush(self._waiting, (size, number, found))
+
+    def _next(self) -> Artifact | None:
+        """Return the smallest one: what is read within a second must not wait for what is not."""
+        with self._choosing:
+            return heapq.heappop(self._waiting)[2] if self._waiting else None
 
     def work(self) -> None:
         """Read what waits, at low priority; in a thread of its own."""
@@ -69,8 +80,7 @@ class ArtifactDigests:
                 self._working.release()
 
     def _read_all(self) -> None:
-        while self._waiting and not self._stop():
-            artifact = self._waiting.popleft()
+        while not self._stop() and (artifact := self._next()) is not None:
             try:
                 path = self._run.run_dir / artifact.path
                 found = digest_of(path, _nanoseconds(artifact.logged_at), self._stop)
@@ -93,14 +103,12 @@ class ArtifactDigests:
         self._interrupted = interrupted
         self._look()
         self._deadline = time.monotonic() + END_SECONDS
+        self._read_all()  # beside the thread, which may be at one that takes hours
         # In short turns: a signal that comes meanwhile must not wait.
         while not self._working.acquire(timeout=_PATIENCE_SECONDS):
             if self._stop():
                 return
-        try:
-            self._read_all()
-        finally:
-            self._working.release()
+        self._working.release()
 
 
 def _artifacts_of(fold: RunFold) -> list[Artifact]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from robot_sf_otel import guard
 from robot_sf_otel.announcements import Announcements
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 WAITING_STEPS: Final = 10_000
 """How many ended steps wait for the next sample to be counted by the instruments."""
 
+_Ended: TypeAlias = "tuple[str, str, Result, float]"
+"""Pipeline, step, result and seconds."""
+
 
 class Outward:
     """Feeds instruments and events; a step leaves the work to the next sample.
@@ -49,7 +52,7 @@ class Outward:
         self._flush = flush
         self._figures = RunFigures(eta)
         self._announcements = Announcements()
-        self._steps: deque[tuple[str, str, Result, float]] = deque(maxlen=WAITING_STEPS)
+        self._steps: deque[_Ended] = deque()
         self._at_work = False
 
     def run_opened(self, run: LiveRun) -> None:
@@ -72,7 +75,12 @@ class Outward:
     def step_ended(self, run: LiveRun, step: LiveStep, outcome: Outcome) -> None:
         """Take the last values of a step, of whichever process the run is."""
         self._figures.step_ended(run, step)
-        self._steps.append((run.name, step.step_id, outcome.result, step.elapsed()))
+        ended = (run.name, step.step_id, outcome.result, step.elapsed())
+        if len(self._steps) < WAITING_STEPS:
+            self._steps.append(ended)
+        else:  # none is left out of the counts
+            with guard.shielded("instruments"):
+                self._count(ended)
 
     def sampled(self) -> None:
         """Let all be shown as of now, and do what was left to do. Monitor thread only."""
@@ -130,6 +138,12 @@ class Outward:
     def _count_steps(self) -> None:
         with guard.shielded("instruments"):
             while self._steps:
-                which = self._steps.popleft()
-                if self.outcomes is not None:
-                    self.outcomes.add_step(*which)
+                try:
+                    ended = self._steps.popleft()
+                except IndexError:  # another thread has counted the last one
+                    return
+                self._count(ended)
+
+    def _count(self, ended: _Ended) -> None:
+        if self.outcomes is not None:
+            self.outcomes.add_step(*ended)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from robot_sf_otel import guard
 from robot_sf_otel.instrument import context
 from robot_sf_otel.manifest.formats import one_line
-from robot_sf_otel.store.log_file import LineClock, LogFile, entry_text
+from robot_sf_otel.store.log_file import LONGEST, LineClock, LogFile, entry_text
 
 if TYPE_CHECKING:
     from robot_sf_otel.instrument.live_run import LiveRun
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _SAME: Final = 1e-5
 """Seconds by which two clocks that were read one after the other may seem to run backwards."""
 _MAX_STEP: Final = 80
+_UNSURE: Final = 4096
+"""Characters before a cut in which half a secret may stand."""
 _NO_SINKS: Final = 20
 """Level of our sink where Loguru has no other: INFO."""
 
@@ -119,11 +121,22 @@ class RunLogs:
                 step=step_id,
                 span=span,
                 source=source,
-                message=self._redact(message),
+                message=self._masked(message),
             )
             found[1].append(entry)
         except Exception as error:  # noqa: BLE001 - a line of the log must not end the pipeline
             guard.count("log line", error)
+
+    def _masked(self, message: str) -> str:
+        """Return a message without secrets; of a long one only what is written is looked at.
+
+        To mask megabytes would take the pipeline's time. The last of what is looked at is not
+        written: a secret that the cut goes through cannot be told there.
+        """
+        if len(message) <= LONGEST:
+            return self._redact(message)
+        shown = self._redact(message[:LONGEST])[:-_UNSURE]
+        return f"{shown}… ({len(message) - LONGEST + _UNSURE:,} more characters)"
 
     def _run(self) -> LiveRun | None:
         run = context.run_var.get()
@@ -139,6 +152,17 @@ def _report(file: LogFile) -> None:
         guard.storage_fault("log.txt", error)
 
 
+class _Unseen(list[logging.Handler]):
+    """Handlers that records find and `hasHandlers()` does not.
+
+    Programs add their own handler only where that says there is none.
+    """
+
+    def __bool__(self) -> bool:
+        """Return that nobody handles records here."""
+        return False
+
+
 class _LoggingTap(logging.Handler):
     """Takes the records of `logging`, at a logger above the root logger."""
 
@@ -146,7 +170,7 @@ class _LoggingTap(logging.Handler):
         super().__init__()
         self._logs = logs
         self._above = logging.Logger("robot_sf_otel.above_root")  # noqa: LOG001 - not one of the tree: above it
-        self._above.addHandler(self)
+        self._above.handlers = _Unseen([self])
 
     def attach(self) -> None:
         """Stand above the root logger, unless something else does."""

@@ -20,6 +20,7 @@ from robot_sf_otel.cli.common import (
     complain,
     fail,
     outgoing,
+    redactor,
     write_json,
 )
 
@@ -136,7 +137,7 @@ def replay(  # noqa: PLR0917 - typer passes options by name
         stack.callback(transport.close)
         advance = stack.enter_context(_progress(len(found)))
         replaying = Replay(
-            Delivery(transport, patience, time.monotonic, time.sleep),
+            Delivery(transport, patience, time.monotonic),
             filtered,
             __version__,
             signals=chosen,
@@ -269,7 +270,7 @@ def _tell(result: Result, endpoint: str, form: TextFormat) -> None:
         write_json(as_json(result))
     else:
         what = "1 run" if result.runs == 1 else f"{result.runs:,} runs"
-        typer.echo(f"{what} to {one_line(endpoint)}")
+        typer.echo(f"{what} to {one_line(redactor().text(endpoint))}")  # it may hold a password
         for line in told(result):
             typer.echo(one_line(line))
     if result.stopped is not None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_SPANS: Final = 200_000
 """Spans and log records of all files that are taken, so that memory stays bounded."""
+MAX_BYTES: Final = 512 * 1024 * 1024
+"""The same in bytes of JSON: a small packed file may hold spans of megabytes each."""
 
 
 def import_files(
@@ -47,7 +49,10 @@ def import_files(
     if empty is not None:
         raise ValueError(f"{empty}: there is no line of OTLP JSON in it")
     if left_out:
-        yield f"spans and log records beyond the first {MAX_SPANS:,} are left out: {left_out:,}"
+        yield (
+            f"{left_out:,} spans and log records are left out: more than {MAX_SPANS:,}, or "
+            f"{MAX_BYTES // 1024**2:,} MiB of them; import fewer files at a time"
+        )
     found = sorted(
         (run for trace in traces.values() for run in runs_of(trace)), key=lambda run: run.begun_ns
     )
@@ -88,23 +93,26 @@ def _traces(readers: Sequence[Reader]) -> tuple[dict[str, Trace], int]:
     """Return what the files hold of each trace, each span once, and how many were left out."""
     traces: dict[str, Trace] = {}
     told: set[tuple[str, str, int, str]] = set()
-    taken = left_out = 0
+    taken = left_out = held = 0
     for reader in readers:
         for one in reader.events():
             if not isinstance(one, RecordedSpan) and not (one.trace_id and one.event_name):
                 continue  # a line of somebody's log
-            if taken >= MAX_SPANS:
+            if taken >= MAX_SPANS or held + reader.item_bytes > MAX_BYTES:
                 left_out += 1
                 continue
             trace = traces.setdefault(one.trace_id, Trace())
             if isinstance(one, RecordedSpan):
-                taken += trace.spans.setdefault(one.span_id, one) is one
+                is_new = trace.spans.setdefault(one.span_id, one) is one
+                taken += is_new
+                held += reader.item_bytes * is_new
                 continue
             key = (one.event_name, one.span_id, one.time_ns, one.body)
             if key not in told:
                 told.add(key)
                 trace.logs.append(one)
                 taken += 1
+                held += reader.item_bytes
     return {trace_id: trace for trace_id, trace in traces.items() if _is_run(trace)}, left_out
 
 

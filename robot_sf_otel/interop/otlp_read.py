@@ -60,6 +60,8 @@ class Reader:
         self._wrong: Counter[str] = Counter()
         self.lines = 0
         """Lines of OTLP so far."""
+        self.item_bytes = 0
+        """Bytes of JSON of the span or log record that came last, with its resource."""
 
     def problems(self) -> list[str]:
         """Return what could not be read, for people."""
@@ -82,8 +84,10 @@ class Reader:
 
     def _told(self, one: shapes.Told) -> Iterator[RecordedSpan | RecordedLog]:
         resource = _plain(one.resource)
+        shared = len(msgspec.json.encode(resource))
         for scoped in one.scope_spans:
             for raw in scoped.spans:
+                self.item_bytes = shared + memoryview(raw).nbytes
                 span = self._decoded(_span, raw, "spans are damaged and left out")
                 made = None if span is None else _recorded(span, resource, scoped.scope)
                 if made is not None:
@@ -92,6 +96,7 @@ class Reader:
                     self._wrong["spans without valid ids and times are left out"] += 1
         for scoped in one.scope_logs:
             for raw in scoped.log_records:
+                self.item_bytes = shared + memoryview(raw).nbytes
                 record = self._decoded(_log, raw, "log records are damaged and left out")
                 if record is not None:
                     yield _logged(record, resource, scoped.scope)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 WAITING: Final = 256
 """Moments of one process whose points may still be incomplete: exporters split what they send."""
+MAX_HELD: Final = 1_000_000
+"""Points that wait, of all processes: a small packed file may hold millions of one moment."""
 BEFORE_NS: Final = 1_000_000_000
 """How long before the start of a run its first sample may be taken."""
 AFTER_NS: Final = 5_000_000_000
@@ -172,6 +174,7 @@ class Router:
         self._runs: dict[str, list[tuple[RunSamples, str | None]]] = {}
         self._waiting: dict[str, dict[int, list[MetricPoint]]] = {}
         self._growth: dict[str, Growth] = {}
+        self._held = 0
         self.lost = 0
         """Points of processes or times that no run is known of."""
         for samples in sorted(runs, key=lambda one: one.begun_ns):
@@ -192,8 +195,12 @@ class Router:
             return
         moments = self._waiting.setdefault(key, {})
         moments.setdefault(point.time_ns // 1_000_000, []).append(point)
+        self._held += 1
         if len(moments) > WAITING:
             self._hand_over(key, len(moments) - WAITING // 2)
+        elif self._held > MAX_HELD:
+            for each, waiting in self._waiting.items():
+                self._hand_over(each, (len(waiting) + 1) // 2)
 
     def finish(self) -> None:
         """Hand over what waits."""
@@ -204,7 +211,9 @@ class Router:
         moments = self._waiting[key]
         growth = self._growth.setdefault(key, Growth())
         for moment in sorted(moments)[:number]:
-            found = gather(moments.pop(moment), self._redact, growth)
+            points = moments.pop(moment)
+            self._held -= len(points)
+            found = gather(points, self._redact, growth)
             place = self._place(key, found.newest_ns)
             if place is None:
                 self.lost += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -99,7 +100,7 @@ class Delivery:
         transport: Sends.
         patience: Seconds without an answer that counts before it is given up.
         clock: Monotonic seconds.
-        wait: Sleeps for some seconds.
+        wait: Sleeps for some seconds; by default a sleep that `give_up` ends.
     """
 
     def __init__(
@@ -107,19 +108,20 @@ class Delivery:
         transport: Transport,
         patience: float,
         clock: Callable[[], float],
-        wait: Callable[[float], object],
+        wait: Callable[[float], object] | None = None,
     ) -> None:
         self._transport = transport
         self._patience = patience
         self._clock = clock
-        self._wait = wait
+        self._given_up = threading.Event()
+        self._wait = wait or self._given_up.wait
         self._jitter = random.Random(os.urandom(16))  # noqa: S311 - jitter, no secret
 
     def deliver(self, signal: Signal, body: bytes) -> Answer:
         """Send a request.
 
         Raises:
-            Unreachable: The patience is over; the message is the last reason.
+            Unreachable: The patience is over, or it was given up; the message is the last reason.
         """
         until = self._clock() + self._patience
         pause = FIRST_WAIT
@@ -128,10 +130,17 @@ class Delivery:
             if answer.kind != "later":
                 return answer
             asked = pause * self._jitter.uniform(0.5, 1.0) if answer.after is None else answer.after
-            if self._clock() + asked >= until:
+            if self._given_up.is_set() or self._clock() + asked >= until:
                 raise Unreachable(answer.reason)
             self._wait(asked)
+            if self._given_up.is_set():
+                raise Unreachable(answer.reason)
             pause = min(2 * pause, LONGEST_WAIT)
+
+    def give_up(self) -> None:
+        """End all waits, and the requests that are on their way: nobody wants the answers."""
+        self._given_up.set()
+        self._transport.close()
 
 
 @dataclass(slots=True)
@@ -191,9 +200,14 @@ class Replay:
             runs: Directories, and whether the process is gone without having closed the record.
         """
         with ThreadPoolExecutor(IN_FLIGHT, "replay") as pool:
-            for run_dir, dead in runs:
-                self._send_run(run_dir, pool, dead=dead)
-            self._land(0)
+            try:
+                for run_dir, dead in runs:
+                    self._send_run(run_dir, pool, dead=dead)
+                self._land(0)
+            except BaseException:  # Ctrl-C, say: leaving the pool would wait for all the patience
+                self._delivery.give_up()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         return self.result
 
     def _send_run(self, run_dir: Path, pool: ThreadPoolExecutor, *, dead: bool) -> None:

@@ -276,7 +276,7 @@ class _Translation:
             time_unix_nano=began,
             run_id=old.recorded_id,
             pipeline=self.pipeline,
-            initiator=None if initiator is None else self.redact.text(initiator),
+            initiator=None if initiator is None else self._masked(initiator),
             argv=self.redact.argv(_words(initiator or "")),
             scenario_config_path=old.text("scenario_config_path"),
             tags=[OLD_FORMAT],
@@ -292,6 +292,12 @@ class _Translation:
                 when = max(began, step.started_ns or began)
                 yield self._of(e.StepSkipped(time_unix_nano=when, step_id=step.step_id))
 
+    def _masked(self, command: str) -> str:
+        """Return a command line without secrets; one after a flag (`--password x`) is no text's."""
+        words = _words(command)
+        masked = self.redact.argv(words)
+        return self.redact.text(command if masked == words else " ".join(masked))
+
     def _step(self, timed: _Timed) -> Iterator[Event]:
         step = timed.step
         started = e.StepStarted(
@@ -301,7 +307,7 @@ class _Translation:
             parent_span_id=self._span(),
         )
         yield self._of(started, step.step_id)
-        for path in step.artifacts:
+        for path in map(self.redact.text, step.artifacts):
             artifact = Artifact(path=path, name=Path(path).name, step_id=step.step_id)
             logged = e.ArtifactLogged(time_unix_nano=timed.ended_ns, artifact=artifact)
             yield self._of(logged, step.step_id)

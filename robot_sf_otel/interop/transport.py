@@ -78,13 +78,19 @@ def connect(endpoint: str, protocol: Protocol_, environ: Mapping[str, str]) -> T
         BadEndpoint: The endpoint is no URL.
         Missing: The extra is not installed.
     """
-    parts = urlsplit(endpoint if "://" in endpoint else f"http://{endpoint}")
+    wrong = f"{endpoint!r} is no endpoint: give a URL such as http://localhost:4317"
     try:
+        parts = urlsplit(endpoint if "://" in endpoint else f"http://{endpoint}")
         port = parts.port
     except ValueError:
-        port = -1
-    if parts.scheme not in {"http", "https"} or not parts.hostname or port == -1:
-        raise BadEndpoint(f"{endpoint!r} is no endpoint: give a URL such as http://localhost:4317")
+        raise BadEndpoint(wrong) from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise BadEndpoint(wrong)
+    certificate = environ.get("OTEL_EXPORTER_OTLP_CERTIFICATE")
+    if certificate and parts.scheme == "https" and not _is_readable(Path(certificate)):
+        raise BadEndpoint(
+            f"OTEL_EXPORTER_OTLP_CERTIFICATE names {certificate!r}, which cannot be read"
+        )
     try:
         if protocol == "grpc":
             host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -92,6 +98,14 @@ def connect(endpoint: str, protocol: Protocol_, environ: Mapping[str, str]) -> T
         return _Http(f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}", environ)
     except ImportError as missing:
         raise Missing(EXTRA) from missing
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        with path.open("rb"):
+            return True
+    except OSError:
+        return False
 
 
 def headers_of(environ: Mapping[str, str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ import stat
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -92,6 +93,24 @@ def entry_text(*, when: str, level: str, step: str, span: str, source: str, mess
     return text
 
 
+class _Descriptor:
+    """A descriptor that is closed when nobody writes to it any more.
+
+    Another thread may be about to write: a number that is closed under it may be another file's by
+    then, and the entry would land in there.
+    """
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        if self.number >= 0:
+            with suppress(OSError):
+                os.close(self.number)
+
+
 class LogFile:
     """Appends entries to the log.txt of a run. Never raises; what does not fit is counted.
 
@@ -107,7 +126,7 @@ class LogFile:
         self._path = str(RunPaths(run_dir).log)
         self._older = str(run_dir / OLDER_NAME)
         self._most = most_bytes
-        self._fd: int | None = None
+        self._fd: _Descriptor | None = None
         self._inode = (0, 0)
         self._retry_at = 0.0
         self._torn = False
@@ -120,6 +139,7 @@ class LogFile:
         """Write an entry with one system call, unsynced."""
         if self._closed:
             return
+        fd: _Descriptor | None = None
         try:
             fd = self._current()
             data = entry.encode("utf-8", "replace") + b"\n"
@@ -128,7 +148,7 @@ class LogFile:
                 data = f"{MORE}({lost:,} entries before this one were lost)\n".encode() + data
             if self._torn:
                 data = b"\n" + data
-            self._torn = os.write(fd, data) < len(data)
+            self._torn = os.write(fd.number, data) < len(data)
             if self._torn:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path)  # noqa: TRY301 - a short write is the disk's way to say so
             self._lost -= lost
@@ -137,9 +157,11 @@ class LogFile:
             self._unreported += 1
             self.error = error if isinstance(error, OSError) else OSError(str(error))
             if self.error.errno in {errno.EBADF, errno.ESTALE}:
-                self._fd = None  # somebody closed it; the number may be another file's by now
+                self._fd = None
+                if fd is not None:  # somebody closed it: the number may be another file's by now
+                    fd.number = -1
 
-    def _current(self) -> int:
+    def _current(self) -> _Descriptor:
         """Return a descriptor of what is log.txt now: another process may have put it aside."""
         if self._fd is None:
             return self._open()
@@ -153,7 +175,7 @@ class LogFile:
             return self._open()
         return self._fd
 
-    def _open(self) -> int:
+    def _open(self) -> _Descriptor:
         now = time.monotonic()
         if now < self._retry_at and self.error is not None:
             raise self.error
@@ -163,12 +185,10 @@ class LogFile:
         if not stat.S_ISREG(found.st_mode):
             os.close(fd)
             raise OSError(errno.EINVAL, "it is no regular file", self._path)
-        before, self._fd = self._fd, fd
+        made = self._fd = _Descriptor(fd)
         self._inode = (found.st_dev, found.st_ino)
         self._retry_at = 0.0
-        if before is not None:
-            os.close(before)
-        return fd
+        return made
 
     def _put_aside(self) -> bool:
         """Rename the full file; return whether it is no longer the one to write to.
@@ -197,9 +217,7 @@ class LogFile:
     def close(self) -> None:
         """Close the file; later entries go nowhere."""
         self._closed = True
-        fd, self._fd = self._fd, None
-        if fd is not None:
-            os.close(fd)
+        self._fd = None
 
 
 @dataclass(slots=True)

@@ -107,6 +107,17 @@ def test_logged_values_of_steps_and_of_the_run_stay_until_the_next_run(collect: 
         assert collect("robot_sf.step.metric") == {}
 
 
+def test_more_steps_between_two_samples_than_may_wait_are_all_counted(
+    collect: Collect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("robot_sf_otel.outward.WAITING_STEPS", 2)
+    with pipeline("p"):
+        for _ in range(5):
+            with step("train"):
+                pass
+    assert collect("robot_sf.step.duration") == {("train", "success"): 5}
+
+
 def test_steps_that_completed_are_counted_once_each(collect: Collect) -> None:
     with pipeline("p", steps=["a", "b", "c"]):
         assert collect("robot_sf.run.steps.planned") == {(): 3}

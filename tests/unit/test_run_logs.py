@@ -15,8 +15,9 @@ from loguru import logger
 
 from robot_sf_otel import current_run, pipeline, step
 from robot_sf_otel.instrument import context
+from robot_sf_otel.redaction import Redactor
 from robot_sf_otel.run_logs import LoguruSink
-from robot_sf_otel.store.log_file import read_log
+from robot_sf_otel.store.log_file import LONGEST, read_log
 from robot_sf_otel.testing import CapturedRuns, capture_run
 
 if TYPE_CHECKING:
@@ -240,3 +241,41 @@ def test_a_copied_or_pickled_sink_does_nothing(runs: CapturedRuns) -> None:
             other.stop()
         logger.info("still attached")
     assert messages(runs) == ["still attached"]
+
+
+def test_a_program_that_adds_a_handler_where_there_is_none_still_does(
+    runs: CapturedRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])
+    seen: list[bool] = []
+    with pipeline("p"):
+        seen += [logging.getLogger("app").hasHandlers(), logging.getLogger().hasHandlers()]
+        logging.getLogger("app").error("still taken")
+
+    assert seen == [False, False]
+    assert messages(runs) == ["still taken"]
+
+
+def test_a_message_of_megabytes_is_masked_as_far_as_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[int] = []
+    redact = Redactor.text
+
+    def watched(self: Redactor, text: str) -> str:
+        looked_at.append(len(text))
+        return redact(self, text)
+
+    secret = "password=" + "s3cret" * 50
+    message = "x " * ((LONGEST - 100) // 2) + secret + " y" * 1_000_000
+    with capture_run(tmp_path) as runs:
+        monkeypatch.setattr(Redactor, "text", watched)
+        with pipeline("p"):
+            logging.getLogger("app").error("password=hunter22 %s", message)
+            assert max(looked_at) <= LONGEST
+
+        (text,) = messages(runs)
+        assert text.startswith("password=[redacted] x x")
+        assert text.endswith(" more characters)")
+        assert "s3cret" not in text
+        assert len(text) < LONGEST

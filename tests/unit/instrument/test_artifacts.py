@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -207,3 +208,40 @@ def test_the_digest_is_read_while_the_run_goes_on(runs: CapturedRuns, tmp_path: 
         assert not digests.has_work()
         path.unlink()
     assert runs.record.artifacts[0].sha256 == hashlib.sha256(b"12345").hexdigest()
+
+
+def test_a_small_file_has_its_digest_although_a_huge_one_was_reported_before(
+    runs: CapturedRuns, tmp_path: Path
+) -> None:
+    huge, small = tmp_path / "huge", tmp_path / "small"
+    with huge.open("wb") as file:
+        file.truncate(1 << 40)
+    small.write_bytes(b"12345")
+    with pipeline("p") as run:
+        run.log_artifact(huge)
+        run.log_artifact(small)
+    first, second = runs.record.artifacts
+    assert (first.size_bytes, first.sha256) == (1 << 40, None)
+    assert second.sha256 == hashlib.sha256(b"12345").hexdigest()
+
+
+def test_the_end_reads_what_waits_behind_a_huge_file(runs: CapturedRuns, tmp_path: Path) -> None:
+    huge, small = tmp_path / "huge", tmp_path / "small"
+    with huge.open("wb") as file:
+        file.truncate(1 << 40)
+    small.write_bytes(b"12345")
+    with pipeline("p") as run:
+        run.log_artifact(huge)
+        live: Any = run
+        digests = live.runtime.observer._digests[run.run_id]
+        assert digests.has_work()
+        thread = threading.Thread(target=digests.work, daemon=True)
+        thread.start()
+        while not digests._working.locked() or digests._waiting:
+            assert thread.is_alive()
+        run.log_artifact(small)
+    thread.join()
+    assert [found.sha256 for found in runs.record.artifacts] == [
+        None,
+        hashlib.sha256(b"12345").hexdigest(),
+    ]

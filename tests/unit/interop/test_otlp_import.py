@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from robot_sf_otel import semconv
-from robot_sf_otel.interop import otlp_events, otlp_import
+from robot_sf_otel.interop import otlp_events, otlp_import, otlp_samples
 from robot_sf_otel.manifest.schema import TelemetrySnapshot
 from robot_sf_otel.store.imported import UNFINISHED
 from tests.data.sample_runs import Story
@@ -175,8 +175,50 @@ def test_memory_is_bounded_by_limits_that_are_told(
     (run,), problems = bring([path], tmp_path / "a")
 
     assert len(run.record.steps) == 3
-    assert problems == ["spans and log records beyond the first 5 are left out: 3"]
+    (problem,) = problems
+    assert problem.startswith("3 spans and log records are left out: more than 5, or 512 MiB")
     assert "steps beyond the first 3 of a run are left out" in run.record.self_cost.faults[0]
+
+
+def test_a_small_packed_file_of_huge_spans_fills_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(otlp_import, "MAX_BYTES", 3 * 1024 * 1024)
+    path = tmp_path / "traces.jsonl.gz"
+    huge = [{"key": "text", "value": {"stringValue": "A" * 1024 * 1024}}]
+    with gzip.open(path, "wt") as file:
+        for number in range(1, 9):
+            parent = f"{1:016x}" if number > 1 else ""
+            file.write(foreign_line(foreign_span(number, parent, attributes=huge)) + "\n")
+    (run,), problems = bring([path], tmp_path / "a")
+
+    assert path.stat().st_size < 100_000
+    assert len(run.record.steps) == 1
+    (problem,) = problems
+    assert problem.startswith("6 spans and log records are left out: more than 200,000, or 3 MiB")
+
+
+def test_points_of_one_moment_do_not_all_wait_in_memory(
+    tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once, _ = bring(files, tmp_path / "a")
+    monkeypatch.setattr(otlp_samples, "MAX_HELD", 100)
+    most = 0
+    add = otlp_samples.Router.add
+
+    def watched(self: otlp_samples.Router, resource: Any, point: Any) -> None:  # noqa: ANN401 - as theirs
+        nonlocal most
+        add(self, resource, point)
+        waiting = self._waiting.values()
+        most = max(most, sum(len(found) for one in waiting for found in one.values()))
+
+    monkeypatch.setattr(otlp_samples.Router, "add", watched)
+    metrics = next(path for path in files if path.name == "metrics.jsonl")
+    metrics.write_bytes(metrics.read_bytes() * 200)
+    many, _ = bring(files, tmp_path / "b")
+
+    assert 0 < most <= 100
+    assert [len(list(run.telemetry())) for run in many] == [len(list(once[0].telemetry()))]
 
 
 def test_a_run_without_its_root_says_that_its_end_is_missing(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -49,13 +51,14 @@ class Endpoint:
         self.bodies: list[tuple[Signal, bytes]] = []
         self.waited: list[float] = []
         self.now = 0.0
+        self.closed = False
 
     def send(self, signal: Signal, body: bytes) -> Answer:
         self.bodies.append((signal, body))
         return self._answer(signal, len(self.bodies))
 
     def close(self) -> None:
-        """Nothing is open."""
+        self.closed = True
 
     def wait(self, seconds: float) -> None:
         self.waited.append(seconds)
@@ -194,6 +197,35 @@ def test_a_busy_endpoint_is_asked_again_after_the_time_that_it_names(run_dir: Pa
     assert 7.0 in endpoint.waited
 
 
+def test_ctrl_c_waits_for_no_endpoint(run_dir: Path) -> None:
+    asked = threading.Event()
+
+    def away(*_: object) -> Answer:
+        asked.set()
+        return Answer("later", reason="UNAVAILABLE", after=30.0)
+
+    def interrupted() -> Iterator[tuple[Path, bool]]:
+        yield run_dir, False
+        raise KeyboardInterrupt
+
+    endpoint = Endpoint(away)
+    replaying = Replay(
+        Delivery(endpoint, 60.0, time.monotonic),
+        Outgoing(Redactor()),
+        "1.0",
+        signals=["traces"],
+        pace=Pace(None, time.monotonic, endpoint.wait),
+        ledger_of=lambda tracker: Ledger(tracker, "http://c:4317", private=False),
+    )
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        replaying.send(interrupted())
+
+    assert asked.is_set()
+    assert endpoint.closed
+    assert time.monotonic() - began < 25  # it would have been asked again after 30 s
+
+
 def test_the_pauses_grow_and_patience_ends(run_dir: Path) -> None:
     endpoint = Endpoint(hesitate)
     delivery = Delivery(endpoint, 60.0, lambda: endpoint.now, endpoint.wait)
@@ -272,7 +304,9 @@ def test_a_damaged_ledger_is_read_as_far_as_it_goes(tmp_path: Path, run_dir: Pat
     assert endpoint.bodies == []
 
 
-@pytest.mark.parametrize("endpoint", ["", "://", "ftp://host", "http://", "http://host:port"])
+@pytest.mark.parametrize(
+    "endpoint", ["", "://", "ftp://host", "http://", "http://host:port", "http://[::1"]
+)
 def test_an_endpoint_that_is_none_is_refused(endpoint: str) -> None:
     with pytest.raises(BadEndpoint, match="is no endpoint"):
         connect(endpoint, "grpc", {})
@@ -286,6 +320,12 @@ def test_an_endpoint_that_is_not_there_may_be_tried_later(protocol: Any) -> None
 
     assert answer.kind == "later"
     assert answer.reason
+
+
+def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    environ = {"OTEL_EXPORTER_OTLP_CERTIFICATE": str(tmp_path / "none.pem")}
+    with pytest.raises(BadEndpoint, match=r"CERTIFICATE names .*none\.pem', which cannot be read"):
+        connect("https://localhost:4317", "grpc", environ)
 
 
 def test_headers_come_from_the_environment() -> None:

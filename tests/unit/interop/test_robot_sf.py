@@ -140,9 +140,14 @@ def test_recommendations_and_performance_tests_come_along_once(tmp_path: Path) -
 
 
 def test_secrets_of_its_command_line_and_summary_are_masked(tmp_path: Path) -> None:
-    lines = [record("old", initiator="run.py --api-key=hunter2", summary={"password": "hunter2"})]
-    run = imported(write_old_run(tmp_path / "old", lines))
+    command = "run.py --api-key=hunter2 --password hunter2 --seed 3"
+    steps = [step("train_expert", 1, BEGAN, BEGAN, "completed")]
+    steps[0]["artifacts"] = ["https://me:hunter2@host/policy.npz"]
+    lines = [record("old", initiator=command, summary={"password": "hunter2"}, steps=steps)]
+    run = imported(write_old_run(tmp_path / "old", lines, steps=steps))
     assert "hunter2" not in repr(run)
+    assert run.initiator == f"run.py --api-key={MASK} --password {MASK} --seed 3"
+    assert [one.name for one in run.artifacts] == ["policy.npz"]
     assert run.summary.custom == {"password": MASK}
 
 

@@ -63,6 +63,46 @@ def test_a_message_cannot_look_like_two_entries(tmp_path: Path) -> None:
     assert len(only.lines) == 3
 
 
+def test_no_line_lands_in_a_file_that_is_opened_while_the_log_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = LogFile(tmp_path)
+    log.append(entry("first"))
+    checkpoint = tmp_path / "checkpoint"
+    write = os.write
+
+    def overtaken(fd: int, data: bytes) -> int:
+        """Close the log and open another file between two system calls of this thread."""
+        monkeypatch.setattr(os, "write", write)
+        log.close()
+        with checkpoint.open("wb"):
+            return write(fd, data)
+
+    monkeypatch.setattr(os, "write", overtaken)
+    log.append(entry("second"))
+
+    assert checkpoint.read_bytes() == b""
+    assert texts(tmp_path) == ["first", "second"]
+    assert log.error is None
+
+
+def test_descriptors_are_given_back(tmp_path: Path) -> None:
+    def is_open(path: Path) -> bool:
+        return any(
+            os.path.samestat(os.fstat(fd), path.stat())
+            for fd in range(3, 256)
+            if os.path.exists(f"/dev/fd/{fd}")  # noqa: PTH110 - a descriptor, not a path
+        )
+
+    log = LogFile(tmp_path, most_bytes=10)
+    log.append(entry("fills it"))
+    log.append(entry("in a new one"))
+    assert not is_open(tmp_path / OLDER_NAME)
+    assert is_open(tmp_path / "log.txt")
+    log.close()
+    assert not is_open(tmp_path / "log.txt")
+
+
 def test_a_message_that_is_too_long_is_cut_and_says_so() -> None:
     text = entry("x" * (LONGEST + 5))
     assert text.endswith("… (5 more characters)")
