@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from robot_sf_otel.manifest.schema import PipelineRunRecord, TelemetrySnapshot
 
 UNFINISHED: Final = "the end of the run is not in what was imported"
+_HIDDEN: Final = ".import-"
+"""What the folder of an import that goes on is called; readers pass it over."""
+_DAY_NS: Final = 24 * 3600 * 1_000_000_000
 MAX_NAMES: Final = 1_000
 """Names that are tried for one run: it, it-2, it-3, …."""
 
@@ -78,28 +81,63 @@ def write_imported(
         OSError: It cannot be written; nothing of it is left.
     """
     started, ordered = _in_order(events)
-    name = _name(run_id)
     tracker = root / TRACKER_DIR
     make_folder(tracker)
-    hidden = tracker / f".import-{os.urandom(8).hex()}"
+    _sweep(tracker, now_ns)
+    hidden = tracker / f"{_HIDDEN}{os.urandom(8).hex()}"
     hidden.mkdir()
     try:
         digest, last_ms = _write_samples(RunPaths(hidden).telemetry, ordered, started, snapshots)
-        run_dir = _claim(tracker, name, digest)
-        if run_dir is None:
-            return Written(_same(tracker, name, digest), is_new=False)
-        begun = msgspec.structs.replace(
-            started,
-            run_id=run_dir.name,
-            artifact_dir=str(run_dir.absolute()),
-            imported=ImportInfo(
-                format=format, sources=list(sources), digest=digest, imported_at=rfc3339(now_ns)
-            ),
+        info = ImportInfo(
+            format=format, sources=list(sources), digest=digest, imported_at=rfc3339(now_ns)
         )
-        record = _fill(run_dir, hidden, [begun, *ordered], last_ms)
-        return Written(run_dir, is_new=True, record=record)
+        begun = msgspec.structs.replace(started, imported=info)
+        return _show(hidden, _name(run_id), [begun, *ordered], last_ms, digest)
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _show(hidden: Path, name: str, events: Sequence[Event], last_ms: int, digest: str) -> Written:
+    """Fill the hidden directory and give it the first name that is free, in one step.
+
+    Raises:
+        OSError: It cannot be written, or no name is free.
+    """
+    for candidate in _names(name):
+        run_dir = hidden.parent / candidate
+        if not os.path.lexists(run_dir):
+            record = _fill(hidden, run_dir, events, last_ms)
+            if _move(hidden, run_dir):
+                return Written(run_dir, is_new=True, record=record)
+        if _holds(run_dir, digest):
+            return Written(run_dir, is_new=False)
+    raise FileExistsError(f"{MAX_NAMES} runs are called {name} already")
+
+
+def _move(hidden: Path, run_dir: Path) -> bool:
+    """Rename the folder of an import unless the name is taken by now; return whether it was free.
+
+    Raises:
+        OSError: It cannot be renamed.
+    """
+    try:
+        run_dir.mkdir()  # exclusive; then renaming replaces an empty folder of our own
+    except FileExistsError:
+        return False
+    try:
+        hidden.rename(run_dir)
+    except OSError:
+        run_dir.rmdir()
+        raise
+    return True
+
+
+def _sweep(tracker: Path, now_ns: int) -> None:
+    """Remove what imports left that were killed a day ago or earlier."""
+    for left in tracker.glob(f"{_HIDDEN}*"):
+        with suppress(OSError):
+            if now_ns - left.lstat().st_mtime_ns > _DAY_NS:
+                shutil.rmtree(left)
 
 
 def _in_order(events: Sequence[Event]) -> tuple[RunStarted, list[Event]]:
@@ -161,39 +199,23 @@ def _holds(run_dir: Path, digest: str) -> bool:
     return bool(imported.get("digest") == digest)
 
 
-def _claim(tracker: Path, name: str, digest: str) -> Path | None:
-    """Create the directory, exclusively; None where the same data lies in one already.
-
-    Raises:
-        OSError: It cannot be created.
-    """
-    for candidate in _names(name):
-        run_dir = tracker / candidate
-        try:
-            run_dir.mkdir()
-        except FileExistsError:
-            if _holds(run_dir, digest):
-                return None
-            continue
-        return run_dir
-    raise FileExistsError(f"{MAX_NAMES} runs are called {name} already")
-
-
-def _same(tracker: Path, name: str, digest: str) -> Path:
-    return next(tracker / one for one in _names(name) if _holds(tracker / one, digest))
-
-
-def _fill(run_dir: Path, hidden: Path, events: list[Event], last_ms: int) -> PipelineRunRecord:
-    """Fill the directory of a run: its journal comes last, for that makes it one."""
+def _fill(hidden: Path, run_dir: Path, events: Sequence[Event], last_ms: int) -> PipelineRunRecord:
+    """Write everything of a run that will lie in `run_dir`."""
+    told = list(events)
+    started = told[0]
+    if isinstance(started, RunStarted):
+        told[0] = msgspec.structs.replace(
+            started, run_id=run_dir.name, artifact_dir=str(run_dir.absolute())
+        )
     fold = RunFold()
-    for event in events:
+    for event in told:
         fold.apply(event)
     if fold.status not in TERMINAL_RUN:
-        last_ns = max(*(event.time_unix_nano for event in events), last_ms * 1_000_000)
-        events.append(
+        last_ns = max(*(event.time_unix_nano for event in told), last_ms * 1_000_000)
+        told.append(
             RunRecovered(
                 time_unix_nano=last_ns,
-                trace_id=events[0].trace_id,
+                trace_id=started.trace_id,
                 span_id=fold.sessions.span_id,
                 status="failed",
                 result="error",
@@ -201,20 +223,11 @@ def _fill(run_dir: Path, hidden: Path, events: list[Event], last_ms: int) -> Pip
                 duration_seconds=fold.sessions.ran_until(last_ns),
             )
         )
-        fold.apply(events[-1])
-    paths = RunPaths(run_dir)
-    journal = b"".join(map(encode_event, events))
-    try:
-        if last_ms:
-            RunPaths(hidden).telemetry.rename(paths.telemetry)
-        record = fold.record(
-            telemetry=summarise(paths.telemetry),
-            worker_telemetry=summarise_workers(paths.telemetry),
-        )
-        replace_atomically(paths.journal, journal, sync=True)
-    except BaseException:  # nobody has seen it: it holds no journal yet
-        with suppress(OSError):
-            shutil.rmtree(run_dir)
-        raise
-    write_derived(run_dir, record)
+        fold.apply(told[-1])
+    paths = RunPaths(hidden)
+    record = fold.record(
+        telemetry=summarise(paths.telemetry), worker_telemetry=summarise_workers(paths.telemetry)
+    )
+    replace_atomically(paths.journal, b"".join(map(encode_event, told)), sync=True)
+    write_derived(hidden, record)
     return record

@@ -8,7 +8,7 @@ import pytest
 
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.schema import TelemetrySnapshot
-from robot_sf_otel.store import imported
+from robot_sf_otel.store import derived, imported
 from robot_sf_otel.store.imported import UNFINISHED, Written, write_imported
 from robot_sf_otel.store.reader import load_run
 from tests.data import sample_runs
@@ -70,6 +70,65 @@ def test_a_name_that_is_taken_is_left_alone(tmp_path: Path) -> None:
     assert second.run_dir.name == f"{existing.name}-2"
     assert third.run_dir.name == f"{existing.name}-3"
     assert (again.run_dir, again.is_new) == (third.run_dir, False)
+
+
+def test_an_import_that_was_killed_takes_no_name_and_is_swept_a_day_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed() -> Any:  # noqa: ANN401 - an iterator
+        yield TelemetrySnapshot(timestamp_ms=1)
+        raise KeyboardInterrupt
+
+    def leave(*_: object, **__: object) -> None:
+        """Clean nothing up: whoever would is dead."""
+
+    name = sample_runs.healthy().run_id
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", leave)
+        with pytest.raises(KeyboardInterrupt):
+            write(tmp_path, sample_runs.healthy(), snapshots=killed())
+    (left,) = folders(tmp_path)
+    now_ns = (tmp_path / "run-tracker" / left).stat().st_mtime_ns
+
+    first = write(tmp_path, sample_runs.healthy(), now_ns=now_ns)
+    assert first.run_dir.name == name
+    assert folders(tmp_path) == [left, name]
+
+    write(tmp_path, sample_runs.healthy(), now_ns=now_ns + 25 * 3600 * 10**9)
+    assert folders(tmp_path) == [name]
+
+
+def test_a_name_that_is_taken_meanwhile_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = sample_runs.healthy()
+    fill = derived.write_derived
+
+    def taken(hidden: Path, record: Any) -> int:  # noqa: ANN401 - the record
+        monkeypatch.setattr(imported, "write_derived", fill)
+        (hidden.parent / story.run_id).mkdir()
+        return fill(hidden, record)
+
+    monkeypatch.setattr(imported, "write_derived", taken)
+    written = write(tmp_path, story)
+
+    assert written.run_dir.name == f"{story.run_id}-2"
+    assert load_run(written.run_dir).record.run_id == written.run_dir.name
+    assert folders(tmp_path) == [story.run_id, written.run_dir.name]
+    assert not list((tmp_path / "run-tracker" / story.run_id).iterdir())
+
+
+def test_a_folder_that_cannot_be_renamed_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("read-only")
+
+    monkeypatch.setattr("pathlib.Path.rename", refuse)
+    with pytest.raises(OSError, match="read-only"):
+        write(tmp_path, sample_runs.healthy())
+
+    assert folders(tmp_path) == []
 
 
 def test_samples_of_other_processes_have_figures_of_their_own(tmp_path: Path) -> None:
