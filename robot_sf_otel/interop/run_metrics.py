@@ -6,11 +6,11 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from robot_sf_otel import semconv
 from robot_sf_otel.interop.batches import Histogram, Measured, chunks
 from robot_sf_otel.manifest.events import NANOSECONDS
 from robot_sf_otel.manifest.points import METRIC, MILLISECOND, MachinePoints, Series, name_of
 from robot_sf_otel.manifest.schema import PerformanceRecommendation, StepSample
+from robot_sf_otel.semconv import metrics
 from robot_sf_otel.semconv.instruments import RUN_DURATION, RUN_ERRORS, RUN_FINDINGS, STEP_DURATION
 from robot_sf_otel.semconv.spans import error_type
 
@@ -58,7 +58,8 @@ class Measuring:
             run.ended_ns or 0 for run in story.fold.top_level() if run.status == "completed"
         )
         self._planned = story.fold.plan.total
-        self._of_run = self._out((semconv.PIPELINE_NAME, story.pipeline))
+        self._pipeline = story.pipeline
+        self._of_run = self._out(metrics.of_run(self._pipeline))
         self._custom = story.fold.metrics
 
     def batches(self, snapshots: Iterable[TelemetrySnapshot]) -> Iterator[list[Measured]]:
@@ -77,17 +78,13 @@ class Measuring:
     def _measured(self, process: str | None, series: Series) -> Measured:
         return Measured(self._telling.resource(process), series)
 
-    def _out(self, *labels: tuple[str, str]) -> Labels:
+    def _out(self, told: metrics.Attributes) -> Labels:
         """Return labels as they may leave."""
+        labels = tuple(told.items())
         known = self._labels.get(labels)
         if known is None:
-            known = self._labels[labels] = tuple(self._outgoing.attributes(dict(labels)).items())
+            known = self._labels[labels] = tuple(self._outgoing.attributes({**told}).items())
         return known
-
-    def _step(self, step_id: str, *more: tuple[str, str]) -> Labels:
-        return self._out(
-            (semconv.PIPELINE_NAME, self._story.pipeline), (semconv.TASK_NAME, step_id), *more
-        )
 
     def _add(self, snapshot: TelemetrySnapshot, series: Series, process: str | None) -> None:
         now = snapshot.timestamp_ms * MILLISECOND
@@ -107,22 +104,17 @@ class Measuring:
         _put(series, _INFO, self._info(status), now, 1)
         if status != "running":
             _put(series, _INFO, self._info("running"), now, 0)
-        states = {"executing": int(status == "running"), "finalizing": 0}
+        states = {metrics.EXECUTING: int(status == "running"), metrics.FINALIZING: 0}
         for state, count in states.items():
-            which = self._out((semconv.PIPELINE_NAME, story.pipeline), (semconv.RUN_STATE, state))
+            which = self._out(metrics.run_active(self._pipeline, state))
             _put(series, _ACTIVE, which, now, count)
 
     def _info(self, status: str) -> Labels:
         story = self._story
-        labels = [
-            (semconv.PIPELINE_NAME, story.pipeline),
-            (semconv.PIPELINE_RUN_ID, story.run_id),
-            (semconv.RUN_TRACE_ID, story.trace_id),
-            (semconv.RUN_STATUS, status),
-        ]
-        if story.fold.scenario is not None:
-            labels.append((semconv.RUN_SCENARIO, story.fold.scenario))
-        return self._out(*labels)
+        told = metrics.run_info(
+            self._pipeline, story.run_id, story.trace_id, status, story.fold.scenario
+        )
+        return self._out(told)
 
     def _add_steps(self, snapshot: TelemetrySnapshot, now: int, series: Series) -> None:
         steps = snapshot.steps
@@ -136,7 +128,7 @@ class Measuring:
                 )
             ]
         for step in steps:
-            which = self._step(step.step_id)
+            which = self._out(metrics.of_step(self._pipeline, step.step_id))
             run = self._at(step, now)
             since = run.started_ns if run is not None else now
             _put(series, _STEP_ELAPSED, which, now, max(0, now - since) / NANOSECONDS)
@@ -159,14 +151,14 @@ class Measuring:
 
     def _owner(self, name: str, running: list[str]) -> Labels:
         """Return the labels of whose metric it is: of a running step that logged it, or the run."""
-        for step_id in reversed(running):
-            if any(name in run.metrics for run in self._executions.get(step_id, ())):
-                return self._step(step_id, (semconv.METRIC_NAME, name))
-        if name in self._custom or not running:
-            return self._out(
-                (semconv.PIPELINE_NAME, self._story.pipeline), (semconv.METRIC_NAME, name)
-            )
-        return self._step(running[-1], (semconv.METRIC_NAME, name))
+        logged = (
+            step_id
+            for step_id in reversed(running)
+            if any(name in run.metrics for run in self._executions.get(step_id, ()))
+        )
+        of_run = name in self._custom or not running
+        owner = next(logged, None if of_run else running[-1])
+        return self._out(metrics.of_metric(self._pipeline, owner, name))
 
     def _outcomes(self) -> list[Measured]:
         """Return what is known only at ends: last values, durations, errors, findings, ETAs."""
@@ -179,7 +171,7 @@ class Measuring:
             process = run.process or story.session_at(run.started_ns).process
             series = made.setdefault(process, {})
             for name, value in run.metrics.items():
-                which = self._step(run.step_id, (semconv.METRIC_NAME, name))
+                which = self._out(metrics.of_metric(self._pipeline, run.step_id, name))
                 _put_metric(series, which, run.ended_ns, value)
             histograms.setdefault(process, []).append(self._duration(run))
         self._add_etas(made)
@@ -191,9 +183,7 @@ class Measuring:
             failed = error_type(end.result, end.error.type if end.error is not None else None)
             histograms.setdefault(process, []).append(self._of_run_ended(end, failed))
             if failed is not None and end.status == "failed":
-                which = self._out(
-                    (semconv.PIPELINE_NAME, story.pipeline), (semconv.ERROR_TYPE, failed)
-                )
+                which = self._out(metrics.run_error(self._pipeline, failed))
                 _put(series, RUN_ERRORS, which, end.time_unix_nano, 1, story.sessions[0].begun_ns)
         return [
             Measured(
@@ -219,19 +209,14 @@ class Measuring:
         self._add_run(now, series, status)
         for name, value in self._custom.items():
             if isinstance(value, float | int):
-                which = self._out(
-                    (semconv.PIPELINE_NAME, self._story.pipeline), (semconv.METRIC_NAME, name)
-                )
+                which = self._out(metrics.of_metric(self._pipeline, None, name))
                 _put_metric(series, which, now, float(value))
         counts: dict[Labels, int] = {}
         for one in (found.one for found in self._story.findings):
             recommended = isinstance(one, PerformanceRecommendation)
-            which = self._out(
-                (semconv.PIPELINE_NAME, self._story.pipeline),
-                (semconv.FINDING_ID, one.id),
-                (semconv.FINDING_SEVERITY, one.severity),
-                (semconv.FINDING_KIND, "recommendation" if recommended else "anomaly"),
-            )
+            kind = "recommendation" if recommended else "anomaly"
+            told = metrics.finding(self._pipeline, one.trigger, one.step_id, one.severity, kind)
+            which = self._out(told)
             counts[which] = counts.get(which, 0) + 1
         for which, count in counts.items():
             _put(series, RUN_FINDINGS, which, now, count, self._story.sessions[0].begun_ns)
@@ -239,25 +224,17 @@ class Measuring:
     def _duration(self, run: Execution) -> Histogram:
         begun = self._story.session_at(run.started_ns).begun_ns
         result = run.result or ("success" if run.status == "completed" else "error")
-        labels = self._step(run.step_id, (semconv.TASK_RUN_RESULT, result))
+        labels = self._out(metrics.step_duration(self._pipeline, run.step_id, result))
         return Histogram(
             STEP_DURATION, dict(labels), begun, run.ended_ns or 0, [run.duration or 0.0]
         )
 
     def _of_run_ended(self, end: Any, failed: str | None) -> Histogram:  # noqa: ANN401 - either end
         story = self._story
-        labels = [
-            (semconv.PIPELINE_NAME, story.pipeline),
-            (semconv.RUN_STATE, "executing"),
-            (semconv.PIPELINE_RESULT, str(end.result)),
-        ]
-        if failed is not None:
-            labels.append((semconv.ERROR_TYPE, failed))
+        labels = self._out(metrics.run_duration(self._pipeline, str(end.result), failed))
         seconds = story.fold.sessions.duration() or 0.0
         begun = story.sessions[-1].begun_ns
-        return Histogram(
-            RUN_DURATION, dict(self._out(*labels)), begun, end.time_unix_nano, [seconds]
-        )
+        return Histogram(RUN_DURATION, dict(labels), begun, end.time_unix_nano, [seconds])
 
 
 def _merged(histograms: Iterable[Histogram]) -> list[Histogram]:
