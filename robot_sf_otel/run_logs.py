@@ -148,7 +148,8 @@ class RunLogs:
 
 def _report(file: LogFile) -> None:
     error = file.take_loss()
-    if error is not None:
+    # Without its folder no file of the run can be written: that is the record's to tell.
+    if error is not None and not isinstance(error, FileNotFoundError):
         guard.storage_fault("log.txt", error)
 
 

@@ -60,7 +60,8 @@ class Execution:
         self.ended_ns = event.time_unix_nano
         self.duration = event.duration_seconds
         self.progress = event.progress or self.progress
-        self.curve = event.progress_curve
+        # Its own, and nothing measured: a reading taken meanwhile may stand before or after this.
+        self.curve, self.measured = event.progress_curve, ProgressCurve()
         self.error = event.error
         self.skip_reason = event.skip_reason
         self.usage = event.usage or self.usage

@@ -102,7 +102,7 @@ def test_two_hosts_make_one_manifest_that_equals_what_each_saw(
             found = steps[entry.span_id]
             assert found.step_id == entry.step_id
             assert found.status == entry.status
-            assert found.duration_seconds == pytest.approx(entry.duration_seconds, abs=0.05)
+            assert found.duration_seconds == pytest.approx(entry.duration_seconds, abs=0.5)
             assert found.progress.done == entry.progress.done
             assert found.process is not None
             assert found.process.startswith(f"{host}:")

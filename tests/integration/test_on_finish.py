@@ -47,7 +47,7 @@ def test_command_that_does_not_exist_changes_nothing_for_the_run(tmp_path: Path)
     [
         ("pass", "completed"),
         ("raise ValueError", "failed"),
-        ("os.kill(os.getpid(), 15)", "cancelled"),
+        ("os.kill(os.getpid(), 15); time.sleep(30)", "cancelled"),
     ],
 )
 def test_the_variable_names_a_command_that_outlives_the_program(
@@ -60,7 +60,7 @@ def test_the_variable_names_a_command_that_outlives_the_program(
     )
     scripts.start(
         f"""
-        import os
+        import os, time
         from robot_sf_otel import configure, pipeline
         configure()
         with pipeline("p"):
