@@ -30,6 +30,9 @@ DEADLINE: Final = 30.0
 
 QUIET: Final = {"ROBOT_SF_OTEL_CONSOLE": "off", "ROBOT_SF_OTEL_WATCHDOG": "false"}
 """What every script gets: nothing drawn, and nobody else who closes a record."""
+UNMEASURED: Final = {"COVERAGE_PROCESS_START": "", "COVERAGE_PROCESS_CONFIG": ""}
+"""For scripts that fork often: coverage begins anew in each child and saves at its end, which takes
+longer than all else, and its own locks may be held by another thread at a fork."""
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = DEADLINE) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pytest
 
 from robot_sf_otel.store.journal import iter_raw
 from robot_sf_otel.store.reader import worker_journals
-from tests.integration.scripts import wait_until
+from tests.integration.scripts import UNMEASURED, wait_until
 
 if TYPE_CHECKING:
     from tests.integration.scripts import Scripts
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 FORKS = 200
-UNMEASURED: Final = {"COVERAGE_PROCESS_START": "", "COVERAGE_PROCESS_CONFIG": ""}
-"""Coverage begins anew in each forked child and saves at its end: longer than all else here."""
 
 
 def test_forks_while_threads_hold_every_lock_neither_hang_nor_touch_the_parents_journal(

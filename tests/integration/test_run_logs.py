@@ -13,7 +13,7 @@ import pytest
 
 from robot_sf_otel.store.history import find_runs
 from robot_sf_otel.store.log_file import read_log
-from tests.integration.scripts import DEADLINE, wait_until
+from tests.integration.scripts import DEADLINE, UNMEASURED, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,7 +105,8 @@ def test_a_process_may_be_forked_while_another_thread_logs(scripts: Scripts) -> 
                 assert os.waitpid(pid, 0)[1] == 0
             stop.set()
             [thread.join() for thread in threads]
-        """
+        """,
+        env=UNMEASURED,
     )
     assert sum(line.endswith(": child") for line in lines(scripts)) == 120
 
