@@ -130,7 +130,7 @@ def _configure(
     from robot_sf_otel.instrument.runtime import Runtime
     from robot_sf_otel.redaction import Outgoing, Redactor
 
-    for name in ("multiprocessing.process", "robot_sf_otel.instrument.opening"):
+    for name in ("loguru", "multiprocessing.process", "robot_sf_otel.instrument.opening"):
         import_module(name)  # what a run needs: later it may be that no file can be opened
     redact = Redactor(config.redact)
     outgoing = Outgoing(redact, private=config.otlp_private)
