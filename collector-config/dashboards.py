@@ -7,8 +7,9 @@ them, and asks a real Prometheus every query.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from grafana_foundation_sdk.builders import common, prometheus, stat, table, tempo, timeseries
 from grafana_foundation_sdk.builders import dashboard as builder
@@ -16,6 +17,9 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common as common_models
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+if TYPE_CHECKING:
+    from grafana_foundation_sdk.cog.builder import Builder
 
 OUTPUT: Final = Path(__file__).parent / "grafana" / "dashboards"
 PROMETHEUS: Final = models.DataSourceRef(type_val="prometheus", uid="prometheus")
@@ -34,18 +38,8 @@ _TO_RUN: Final = (
 )
 
 
-def query(expr: str, legend: str = "", *, instant: bool = False) -> prometheus.Dataquery:
-    """Return a PromQL query, over the time that is shown or (`instant`) at its end as a table."""
-    asked = prometheus.Dataquery().expr(expr).datasource(PROMETHEUS)
-    if instant:
-        return asked.instant().format(PromQueryFormat.TABLE)
-    return asked.range().legend_format(legend or "__auto")
-
-
-def curve(
-    title: str, unit: str, *queries: prometheus.Dataquery, about: str = ""
-) -> timeseries.Panel:
-    """Return a panel of curves over time."""
+def curve(title: str, unit: str, curves: dict[str, str], about: str = "") -> timeseries.Panel:
+    """Return a panel of curves over time: what each is called in the legend, and its query."""
     panel = (
         timeseries.Panel()
         .title(title)
@@ -65,8 +59,9 @@ def curve(
         .tooltip(common.VizTooltipOptions().mode(common_models.TooltipDisplayMode.MULTI))
         .description(about)
     )
-    for letter, asked in zip("ABCDEFG", queries, strict=False):
-        panel = panel.with_target(asked.ref_id(letter))
+    for letter, (legend, expr) in zip("ABCDEFG", curves.items(), strict=False):
+        asked = prometheus.Dataquery().expr(expr).datasource(PROMETHEUS).range()
+        panel = panel.with_target(asked.legend_format(legend).ref_id(letter))
     return panel
 
 
@@ -86,16 +81,21 @@ def number(title: str, unit: str, expr: str, about: str = "") -> stat.Panel:
 
 
 def rows(
-    title: str,
-    *queries: prometheus.Dataquery,
-    hidden: tuple[str, ...] = (),
-    names: dict[str, str] | None = None,
+    title: str, *exprs: str, names: dict[str, str], hidden: tuple[str, ...] = ()
 ) -> table.Panel:
-    """Return a table with a row for each series; a run's id leads to the dashboard of the run."""
+    """Return a table with a row for each series as of now.
+
+    Args:
+        title: Of the panel.
+        exprs: A query for each column of values: `Value`, or `Value #A` and so on.
+        names: What columns are called.
+        hidden: Columns that are left out, besides those of every series.
+    """
     panel = table.Panel().title(title).datasource(PROMETHEUS).height(9).span(24).no_value("--")
-    for letter, asked in zip("ABCDEFG", queries, strict=False):
-        panel = panel.with_target(asked.ref_id(letter))
-    if len(queries) > 1:
+    for letter, expr in zip("ABCDEFG", exprs, strict=False):
+        asked = prometheus.Dataquery().expr(expr).datasource(PROMETHEUS).instant()
+        panel = panel.with_target(asked.format(PromQueryFormat.TABLE).ref_id(letter))
+    if len(exprs) > 1:
         panel = panel.with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
     left_out = ("Time", "__name__", "job", "otel_scope_name", "otel_scope_version", *hidden)
     return panel.with_transformation(
@@ -103,7 +103,7 @@ def rows(
             id_val="organize",
             options={
                 "excludeByName": dict.fromkeys(left_out, True),
-                "renameByName": names or {},
+                "renameByName": names,
             },
         )
     )
@@ -138,374 +138,246 @@ def variable(
 
 def fleet() -> builder.Dashboard:
     """Return the dashboard of all runs."""
-    seconds = {"unit": "s"}
-    runs = linked(
-        rows(
-            "Runs",
-            query(
-                f"max by (cicd_pipeline_name, cicd_pipeline_run_id, robot_sf_run_status, instance) (last_over_time({_INFO}[$__range]) == 1)",
-                instant=True,
-            ),
-            hidden=("Value", "instance"),
-            names={"cicd_pipeline_name": "Pipeline", "robot_sf_run_status": "Status"},
-        )
+    of_open = "sum by (cicd_pipeline_name, instance, host_name)"
+    of_step = "sum by (cicd_pipeline_name, cicd_pipeline_task_name)"
+    seconds = [models.DynamicConfigValue(id_val="unit", value="s")]
+    took = (
+        f"{of_step} (last_over_time(robot_sf_step_duration_seconds_sum{_OF_PIPELINES}[$__range]))"
     )
-    return (
-        _dashboard(
-            "Training runs: fleet", FLEET, "All runs: what goes on, what failed, what takes long."
-        )
-        .with_variable(
+    times = (
+        f"{of_step} (last_over_time(robot_sf_step_duration_seconds_count{_OF_PIPELINES}[$__range]))"
+    )
+
+    def ended(status: str) -> str:
+        which = f'{{cicd_pipeline_name=~"$pipeline", robot_sf_run_status="{status}"}}'
+        return f"count(last_over_time(robot_sf_run_info{which}[$__range]) == 1)"
+
+    panels: Sequence[Builder[models.Panel]] = [
+        number("Open now", "none", f"sum(cicd_pipeline_run_active{_OF_PIPELINES})"),
+        number("Completed", "none", ended("completed"), "Runs that ended in the time shown."),
+        number("Failed", "none", ended("failed")),
+        number(
+            "Median duration",
+            "s",
+            f"histogram_quantile(0.5, sum by (le) (last_over_time(cicd_pipeline_run_duration_seconds_bucket{_OF_PIPELINES}[$__range])))",
+            "Of the runs that ended, as far as the histogram's buckets tell.",
+        ),
+        number("Next one done in", "s", f"min(robot_sf_run_eta_remaining_seconds{_OF_PIPELINES})"),
+        number("Last one done in", "s", f"max(robot_sf_run_eta_remaining_seconds{_OF_PIPELINES})"),
+        linked(
+            rows(
+                "Runs",
+                f"max by (cicd_pipeline_name, cicd_pipeline_run_id, robot_sf_run_status, instance) (last_over_time({_INFO}[$__range]) == 1)",
+                hidden=("Value", "instance"),
+                names={"cicd_pipeline_name": "Pipeline", "robot_sf_run_status": "Status"},
+            )
+        ),
+        rows(
+            "Open runs: steps and ETA",
+            f"{of_open} (robot_sf_run_steps_completed{_OF_PIPELINES} {_HOST})",
+            f"{of_open} (robot_sf_run_steps_planned{_OF_PIPELINES} {_HOST})",
+            f"{of_open} (robot_sf_run_elapsed_seconds{_OF_PIPELINES} {_HOST})",
+            f"{of_open} (robot_sf_run_eta_remaining_seconds{_OF_PIPELINES} {_HOST})",
+            f"{of_open} (robot_sf_run_eta_high_seconds{_OF_PIPELINES} {_HOST})",
+            names={
+                "Value #A": "Steps done",
+                "Value #B": "Steps planned",
+                "Value #C": "Elapsed",
+                "Value #D": "ETA",
+                "Value #E": "ETA, at most (90 %)",
+                "cicd_pipeline_name": "Pipeline",
+                "host_name": "Host",
+            },
+        ).override_by_regexp("Elapsed|ETA.*", seconds),
+        rows(
+            "Slowest steps: mean duration and number",
+            f"topk(20, {took} / {times})",
+            times,
+            names={
+                "Value #A": "Mean",
+                "Value #B": "Executions",
+                "cicd_pipeline_name": "Pipeline",
+                "cicd_pipeline_task_name": "Step",
+            },
+        ).override_by_name("Mean", seconds),
+        rows(
+            "Failures by kind of error",
+            f"sum by (cicd_pipeline_name, error_type) (last_over_time(cicd_pipeline_run_errors_total{_OF_PIPELINES}[$__range])) > 0",
+            names={"Value": "Runs", "cicd_pipeline_name": "Pipeline", "error_type": "Error"},
+        ).span(12),
+        rows(
+            "Recommendations and anomalies",
+            f"sum by (cicd_pipeline_name, robot_sf_finding_id, robot_sf_finding_severity) (last_over_time(robot_sf_run_findings_total{_OF_PIPELINES}[$__range])) > 0",
+            names={
+                "Value": "Times",
+                "cicd_pipeline_name": "Pipeline",
+                "robot_sf_finding_id": "Rule",
+                "robot_sf_finding_severity": "Severity",
+            },
+        ).span(12),
+        curve(
+            "Open runs",
+            "none",
+            {
+                "{{cicd_pipeline_name}}": f"sum by (cicd_pipeline_name) (cicd_pipeline_run_active{_OF_PIPELINES})"
+            },
+        ),
+        curve(
+            "CPUs used by runs",
+            "percentunit",
+            {"{{host_name}} {{instance}}": f"robot_sf_process_tree_cpu_utilization_ratio {_HOST}"},
+            "Share of the CPUs that each run may use.",
+        ),
+    ]
+    return _dashboard(
+        "Training runs: fleet",
+        FLEET,
+        "All runs: what goes on, what failed, what takes long.",
+        variables=[
             variable(
                 "pipeline",
                 "Pipeline",
                 "label_values(robot_sf_run_info, cicd_pipeline_name)",
                 multi=True,
             )
-        )
-        .link(
-            builder.DashboardLink("A run")
-            .url(f"/d/{RUN}")
-            .keep_time(True)
-            .type(models.DashboardLinkType.LINK)
-        )
-        .with_panel(number("Open now", "none", f"sum(cicd_pipeline_run_active{_OF_PIPELINES})"))
-        .with_panel(
-            number(
-                "Completed",
-                "none",
-                'count(last_over_time(robot_sf_run_info{cicd_pipeline_name=~"$pipeline", robot_sf_run_status="completed"}[$__range]) == 1)',
-                "Runs that ended in the time shown.",
-            )
-        )
-        .with_panel(
-            number(
-                "Failed",
-                "none",
-                'count(last_over_time(robot_sf_run_info{cicd_pipeline_name=~"$pipeline", robot_sf_run_status="failed"}[$__range]) == 1)',
-            )
-        )
-        .with_panel(
-            number(
-                "Median duration",
-                "s",
-                f"histogram_quantile(0.5, sum by (le) (last_over_time(cicd_pipeline_run_duration_seconds_bucket{_OF_PIPELINES}[$__range])))",
-                "Of the runs that ended, as far as the histogram's buckets tell.",
-            )
-        )
-        .with_panel(
-            number(
-                "Next one done in", "s", f"min(robot_sf_run_eta_remaining_seconds{_OF_PIPELINES})"
-            )
-        )
-        .with_panel(
-            number(
-                "Last one done in", "s", f"max(robot_sf_run_eta_remaining_seconds{_OF_PIPELINES})"
-            )
-        )
-        .with_panel(runs)
-        .with_panel(
-            rows(
-                "Open runs: steps and ETA",
-                query(
-                    f"sum by (cicd_pipeline_name, instance, host_name) (robot_sf_run_steps_completed{_OF_PIPELINES} {_HOST})",
-                    instant=True,
-                ),
-                query(
-                    f"sum by (cicd_pipeline_name, instance, host_name) (robot_sf_run_steps_planned{_OF_PIPELINES} {_HOST})",
-                    instant=True,
-                ),
-                query(
-                    f"sum by (cicd_pipeline_name, instance, host_name) (robot_sf_run_elapsed_seconds{_OF_PIPELINES} {_HOST})",
-                    instant=True,
-                ),
-                query(
-                    f"sum by (cicd_pipeline_name, instance, host_name) (robot_sf_run_eta_remaining_seconds{_OF_PIPELINES} {_HOST})",
-                    instant=True,
-                ),
-                query(
-                    f"sum by (cicd_pipeline_name, instance, host_name) (robot_sf_run_eta_high_seconds{_OF_PIPELINES} {_HOST})",
-                    instant=True,
-                ),
-                names={
-                    "Value #A": "Steps done",
-                    "Value #B": "Steps planned",
-                    "Value #C": "Elapsed",
-                    "Value #D": "ETA",
-                    "Value #E": "ETA, at most (90 %)",
-                    "cicd_pipeline_name": "Pipeline",
-                    "host_name": "Host",
-                },
-            ).override_by_regexp(
-                "Elapsed|ETA.*", [models.DynamicConfigValue(id_val="unit", value=seconds["unit"])]
-            )
-        )
-        .with_panel(
-            rows(
-                "Slowest steps: mean duration and number",
-                query(
-                    f"topk(20, sum by (cicd_pipeline_name, cicd_pipeline_task_name) (last_over_time(robot_sf_step_duration_seconds_sum{_OF_PIPELINES}[$__range])) / sum by (cicd_pipeline_name, cicd_pipeline_task_name) (last_over_time(robot_sf_step_duration_seconds_count{_OF_PIPELINES}[$__range])))",
-                    instant=True,
-                ),
-                query(
-                    f"sum by (cicd_pipeline_name, cicd_pipeline_task_name) (last_over_time(robot_sf_step_duration_seconds_count{_OF_PIPELINES}[$__range]))",
-                    instant=True,
-                ),
-                names={
-                    "Value #A": "Mean",
-                    "Value #B": "Executions",
-                    "cicd_pipeline_name": "Pipeline",
-                    "cicd_pipeline_task_name": "Step",
-                },
-            ).override_by_name("Mean", [models.DynamicConfigValue(id_val="unit", value="s")])
-        )
-        .with_panel(
-            rows(
-                "Failures by kind of error",
-                query(
-                    f"sum by (cicd_pipeline_name, error_type) (last_over_time(cicd_pipeline_run_errors_total{_OF_PIPELINES}[$__range])) > 0",
-                    instant=True,
-                ),
-                names={"Value": "Runs", "cicd_pipeline_name": "Pipeline", "error_type": "Error"},
-            ).span(12)
-        )
-        .with_panel(
-            rows(
-                "Recommendations and anomalies",
-                query(
-                    f"sum by (cicd_pipeline_name, robot_sf_finding_id, robot_sf_finding_severity) (last_over_time(robot_sf_run_findings_total{_OF_PIPELINES}[$__range])) > 0",
-                    instant=True,
-                ),
-                names={
-                    "Value": "Times",
-                    "cicd_pipeline_name": "Pipeline",
-                    "robot_sf_finding_id": "Rule",
-                    "robot_sf_finding_severity": "Severity",
-                },
-            ).span(12)
-        )
-        .with_panel(
-            curve(
-                "Open runs",
-                "none",
-                query(
-                    f"sum by (cicd_pipeline_name) (cicd_pipeline_run_active{_OF_PIPELINES})",
-                    "{{cicd_pipeline_name}}",
-                ),
-            )
-        )
-        .with_panel(
-            curve(
-                "CPUs used by runs",
-                "percentunit",
-                query(
-                    f"robot_sf_process_tree_cpu_utilization_ratio {_HOST}",
-                    "{{host_name}} {{instance}}",
-                ),
-                about="Share of the CPUs that each run may use.",
-            )
-        )
+        ],
+        link=("A run", RUN),
+        panels=panels,
     )
 
 
 def run() -> builder.Dashboard:
     """Return the dashboard of one run."""
     of_run = 'robot_sf_run_info{cicd_pipeline_run_id="$run"}'
-    return (
-        _dashboard(
-            "Training runs: one run",
-            RUN,
-            "One run: its steps, its machine, its throughput and what was noticed.",
+    step = "{{cicd_pipeline_task_name}}"
+
+    def last(name: str) -> str:
+        return f"last_over_time({name}{_OF_RUN}[$__range])"
+
+    panels: Sequence[Builder[models.Panel]] = [
+        number(
+            "Status",
+            "none",
+            f"max by (robot_sf_run_status) (last_over_time({of_run}[$__range]) == 1)",
+        ).text_mode(common_models.BigValueTextMode.NAME),
+        number("Steps done", "none", last("robot_sf_run_steps_completed")),
+        number("Steps planned", "none", last("robot_sf_run_steps_planned")),
+        number("Elapsed", "s", last("robot_sf_run_elapsed_seconds")),
+        number("ETA", "s", f"robot_sf_run_eta_remaining_seconds{_OF_RUN}"),
+        number("ETA, at most (90 %)", "s", f"robot_sf_run_eta_high_seconds{_OF_RUN}"),
+        _trace(),
+        _steps_of_run(),
+        curve(
+            "Running steps",
+            "s",
+            {step: f"robot_sf_step_elapsed_seconds{_OF_RUN}"},
+            "How long each step has been running: a saw tooth for each.",
+        ),
+        curve(
+            "Progress",
+            "none",
+            {
+                step: f"robot_sf_run_progress_done{_OF_RUN}",
+                f"{step} in all": f"robot_sf_run_progress_total{_OF_RUN}",
+            },
+        ),
+        curve(
+            "Throughput",
+            "none",
+            {f"{step}, units/s": f"robot_sf_run_progress_rate_per_second{_OF_RUN}"},
+        ),
+        curve(
+            "Remaining time, with its 80 % band",
+            "s",
+            {
+                "low": f"robot_sf_run_eta_low_seconds{_OF_RUN}",
+                "ETA": f"robot_sf_run_eta_remaining_seconds{_OF_RUN}",
+                "high": f"robot_sf_run_eta_high_seconds{_OF_RUN}",
+            },
+        ),
+        curve(
+            "Metrics of the steps",
+            "none",
+            {f"{step} {{{{robot_sf_metric_name}}}}": f"robot_sf_step_metric{_OF_RUN}"},
+            "What the pipeline logs with log_metric.",
+        ),
+        curve(
+            "CPU",
+            "percentunit",
+            {
+                "the run": f"robot_sf_process_tree_cpu_utilization_ratio{_PROCESS}",
+                "the host": f"system_cpu_utilization_ratio{_PROCESS}",
+                "throttled": f"rate(robot_sf_container_cpu_throttled_time_seconds_total{_PROCESS}[5m])",
+            },
+        ),
+        curve(
+            "Memory",
+            "bytes",
+            {
+                "the run": f"robot_sf_process_tree_memory_usage_bytes{_PROCESS}",
+                "the container": f"container_memory_working_set_bytes{_PROCESS}",
+                "its limit": f"robot_sf_container_memory_limit_bytes{_PROCESS}",
+                "available on the host": f"system_memory_linux_available_bytes{_PROCESS}",
+            },
+        ),
+        curve(
+            "Disk",
+            "Bps",
+            {
+                "{{disk_io_direction}}": f"rate(robot_sf_process_tree_disk_io_bytes_total{_PROCESS}[5m])"
+            },
+        ),
+        curve(
+            "Pressure",
+            "percentunit",
+            {"{{robot_sf_pressure_resource}}": f"robot_sf_pressure_utilization_ratio{_PROCESS}"},
+            "Share of the time in which some task of the host waited.",
+        ),
+        curve(
+            "GPU",
+            "percentunit",
+            {
+                "{{hw_id}} busy": f"hw_gpu_utilization_ratio{_PROCESS}",
+                "{{hw_id}} memory": f"hw_gpu_memory_utilization_ratio{_PROCESS}",
+            },
+        ),
+        curve(
+            "GPU power and temperature",
+            "none",
+            {
+                "{{hw_id}} W": f"hw_power_watts{_PROCESS}",
+                "{{hw_id}} °C": f"hw_temperature_celsius{_PROCESS}",
+            },
+        ),
+        rows(
+            "Recommendations and anomalies",
+            f"sum by (robot_sf_finding_kind, robot_sf_finding_id, robot_sf_finding_severity) (last_over_time(robot_sf_run_findings_total{_OF_RUN}[$__range])) > 0",
+            names={
+                "Value": "Times",
+                "robot_sf_finding_kind": "Kind",
+                "robot_sf_finding_id": "Rule",
+                "robot_sf_finding_severity": "Severity",
+            },
         )
-        .with_variable(
-            variable(
-                "pipeline",
-                "Pipeline",
-                "label_values(robot_sf_run_info, cicd_pipeline_name)",
-                multi=False,
-            )
-        )
-        .with_variable(
-            variable(
-                "run",
-                "Run",
-                'label_values(robot_sf_run_info{cicd_pipeline_name="$pipeline"}, cicd_pipeline_run_id)',
-                multi=False,
-            )
-        )
-        .with_variable(
-            variable(
-                "instance", "Process", f"label_values({of_run}, instance)", multi=False, hidden=True
-            )
-        )
-        .with_variable(
-            variable(
-                "trace",
-                "Trace",
-                f"label_values({of_run}, robot_sf_run_trace_id)",
-                multi=False,
-                hidden=True,
-            )
-        )
-        .link(
-            builder.DashboardLink("All runs")
-            .url(f"/d/{FLEET}")
-            .keep_time(True)
-            .type(models.DashboardLinkType.LINK)
-        )
-        .with_panel(
-            number(
-                "Status",
-                "none",
-                f"max by (robot_sf_run_status) (last_over_time({of_run}[$__range]) == 1)",
-            ).text_mode(common_models.BigValueTextMode.NAME)
-        )
-        .with_panel(
-            number(
-                "Steps done",
-                "none",
-                f"last_over_time(robot_sf_run_steps_completed{_OF_RUN}[$__range])",
-            )
-        )
-        .with_panel(
-            number(
-                "Steps planned",
-                "none",
-                f"last_over_time(robot_sf_run_steps_planned{_OF_RUN}[$__range])",
-            )
-        )
-        .with_panel(
-            number(
-                "Elapsed", "s", f"last_over_time(robot_sf_run_elapsed_seconds{_OF_RUN}[$__range])"
-            )
-        )
-        .with_panel(number("ETA", "s", f"robot_sf_run_eta_remaining_seconds{_OF_RUN}"))
-        .with_panel(number("ETA, at most (90 %)", "s", f"robot_sf_run_eta_high_seconds{_OF_RUN}"))
-        .with_panel(_trace())
-        .with_panel(_steps_of_run())
-        .with_panel(
-            curve(
-                "Running steps",
-                "s",
-                query(f"robot_sf_step_elapsed_seconds{_OF_RUN}", "{{cicd_pipeline_task_name}}"),
-                about="How long each step has been running: a saw tooth for each.",
-            )
-        )
-        .with_panel(
-            curve(
-                "Progress",
-                "none",
-                query(f"robot_sf_run_progress_done{_OF_RUN}", "{{cicd_pipeline_task_name}}"),
-                query(
-                    f"robot_sf_run_progress_total{_OF_RUN}", "{{cicd_pipeline_task_name}} in all"
-                ),
-            )
-        )
-        .with_panel(
-            curve(
-                "Throughput",
-                "none",
-                query(
-                    f"robot_sf_run_progress_rate_per_second{_OF_RUN}",
-                    "{{cicd_pipeline_task_name}}, units/s",
-                ),
-            )
-        )
-        .with_panel(
-            curve(
-                "Remaining time, with its 80 % band",
-                "s",
-                query(f"robot_sf_run_eta_low_seconds{_OF_RUN}", "low"),
-                query(f"robot_sf_run_eta_remaining_seconds{_OF_RUN}", "ETA"),
-                query(f"robot_sf_run_eta_high_seconds{_OF_RUN}", "high"),
-            )
-        )
-        .with_panel(
-            curve(
-                "Metrics of the steps",
-                "none",
-                query(
-                    f"robot_sf_step_metric{_OF_RUN}",
-                    "{{cicd_pipeline_task_name}} {{robot_sf_metric_name}}",
-                ),
-                about="What the pipeline logs with log_metric.",
-            )
-        )
-        .with_panel(
-            curve(
-                "CPU",
-                "percentunit",
-                query(f"robot_sf_process_tree_cpu_utilization_ratio{_PROCESS}", "the run"),
-                query(f"system_cpu_utilization_ratio{_PROCESS}", "the host"),
-                query(
-                    f"rate(robot_sf_container_cpu_throttled_time_seconds_total{_PROCESS}[5m])",
-                    "throttled",
-                ),
-            )
-        )
-        .with_panel(
-            curve(
-                "Memory",
-                "bytes",
-                query(f"robot_sf_process_tree_memory_usage_bytes{_PROCESS}", "the run"),
-                query(f"container_memory_working_set_bytes{_PROCESS}", "the container"),
-                query(f"robot_sf_container_memory_limit_bytes{_PROCESS}", "its limit"),
-                query(f"system_memory_linux_available_bytes{_PROCESS}", "available on the host"),
-            )
-        )
-        .with_panel(
-            curve(
-                "Disk",
-                "Bps",
-                query(
-                    f"rate(robot_sf_process_tree_disk_io_bytes_total{_PROCESS}[5m])",
-                    "{{disk_io_direction}}",
-                ),
-            )
-        )
-        .with_panel(
-            curve(
-                "Pressure",
-                "percentunit",
-                query(
-                    f"robot_sf_pressure_utilization_ratio{_PROCESS}",
-                    "{{robot_sf_pressure_resource}}",
-                ),
-                about="Share of the time in which some task of the host waited.",
-            )
-        )
-        .with_panel(
-            curve(
-                "GPU",
-                "percentunit",
-                query(f"hw_gpu_utilization_ratio{_PROCESS}", "{{hw_id}} busy"),
-                query(f"hw_gpu_memory_utilization_ratio{_PROCESS}", "{{hw_id}} memory"),
-            )
-        )
-        .with_panel(
-            curve(
-                "GPU power and temperature",
-                "none",
-                query(f"hw_power_watts{_PROCESS}", "{{hw_id}} W"),
-                query(f"hw_temperature_celsius{_PROCESS}", "{{hw_id}} °C"),
-            )
-        )
-        .with_panel(
-            rows(
-                "Recommendations and anomalies",
-                query(
-                    f"sum by (robot_sf_finding_kind, robot_sf_finding_id, robot_sf_finding_severity) (last_over_time(robot_sf_run_findings_total{_OF_RUN}[$__range])) > 0",
-                    instant=True,
-                ),
-                names={
-                    "Value": "Times",
-                    "robot_sf_finding_kind": "Kind",
-                    "robot_sf_finding_id": "Rule",
-                    "robot_sf_finding_severity": "Severity",
-                },
-            )
-            .height(8)
-            .span(12)
-        )
+        .height(8)
+        .span(12),
+    ]
+    pipelines = "label_values(robot_sf_run_info, cicd_pipeline_name)"
+    runs = 'label_values(robot_sf_run_info{cicd_pipeline_name="$pipeline"}, cicd_pipeline_run_id)'
+    process = f"label_values({of_run}, instance)"
+    traces = f"label_values({of_run}, robot_sf_run_trace_id)"
+    return _dashboard(
+        "Training runs: one run",
+        RUN,
+        "One run: its steps, its machine, its throughput and what was noticed.",
+        variables=[
+            variable("pipeline", "Pipeline", pipelines, multi=False),
+            variable("run", "Run", runs, multi=False),
+            variable("instance", "Process", process, multi=False, hidden=True),
+            variable("trace", "Trace", traces, multi=False, hidden=True),
+        ],
+        link=("All runs", FLEET),
+        panels=panels,
     )
 
 
@@ -540,8 +412,17 @@ def _steps_of_run() -> table.Panel:
     )
 
 
-def _dashboard(title: str, uid: str, about: str) -> builder.Dashboard:
-    return (
+def _dashboard(
+    title: str,
+    uid: str,
+    about: str,
+    *,
+    variables: list[builder.QueryVariable],
+    link: tuple[str, str],
+    panels: Sequence[Builder[models.Panel]],
+) -> builder.Dashboard:
+    other, there = link
+    made = (
         builder.Dashboard(title)
         .uid(uid)
         .description(about)
@@ -551,7 +432,18 @@ def _dashboard(title: str, uid: str, about: str) -> builder.Dashboard:
         .timezone("browser")
         .tooltip(models.DashboardCursorSync.CROSSHAIR)
         .readonly()
+        .link(
+            builder.DashboardLink(other)
+            .url(f"/d/{there}")
+            .keep_time(True)
+            .type(models.DashboardLinkType.LINK)
+        )
     )
+    for one in variables:
+        made = made.with_variable(one)
+    for panel in panels:
+        made = made.with_panel(panel)
+    return made
 
 
 def rendered() -> dict[str, str]:
