@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -117,7 +116,5 @@ def _artifacts_of(fold: RunFold) -> list[Artifact]:
 
 def _nanoseconds(timestamp: str | None) -> int:
     """Return a recorded time as Unix nanoseconds."""
-    try:
-        return round(datetime.fromisoformat(timestamp or "").timestamp() * 1_000_000) * 1_000
-    except ValueError:
-        return time.time_ns()
+    seconds = e.unix_seconds(timestamp)
+    return time.time_ns() if seconds is None else round(seconds * 1_000_000) * 1_000

@@ -179,16 +179,12 @@ def _runs(context: typer.Context, names: list[str], *, every: bool) -> list[Load
 
 def _forewarn(found: list[LoadedRun]) -> None:
     """Say in advance what the endpoint will refuse, or cannot be sent yet."""
-    from datetime import UTC, datetime
-
+    from robot_sf_otel.manifest.events import unix_seconds
     from robot_sf_otel.manifest.schema import TERMINAL_RUN
 
-    now = datetime.now(UTC)
-    old = 0
-    for run in found:
-        created = run.record.created_at
-        moment = datetime.fromisoformat(created) if created else now
-        old += (now - moment).total_seconds() > OLD_SECONDS
+    now = time.time()
+    begun = [unix_seconds(run.record.created_at) for run in found]
+    old = sum(moment is not None and now - moment > OLD_SECONDS for moment in begun)
     if old:
         complain(
             f"{old:,} of {len(found):,} runs began over an hour ago: a Prometheus behind the "

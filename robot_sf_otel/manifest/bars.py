@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+from robot_sf_otel.manifest.events import unix_seconds
 from robot_sf_otel.manifest.formats import coarse_duration, duration, one_line
 from robot_sf_otel.manifest.outline import outline
 
@@ -39,7 +39,7 @@ def bars(record: PipelineRunRecord) -> list[str]:
     known = [span for _, _, span in drawn if span is not None]
     if not known:
         return []
-    begun = _unix(record.created_at)
+    begun = unix_seconds(record.created_at)
     start = min(low for low, _ in known) if begun is None else begun
     width = max(max(high for _, high in known) - start, 1e-6)
     lines = [_bar(depth, step, span, start, width) for depth, step, span in drawn]
@@ -69,21 +69,12 @@ def _bar(
 
 
 def _span(step: StepExecutionEntry, record: PipelineRunRecord) -> tuple[float, float] | None:
-    low = _unix(step.started_at)
+    low = unix_seconds(step.started_at)
     if low is None:
         return None
-    high = _unix(step.ended_at)
+    high = unix_seconds(step.ended_at)
     if high is None and step.duration_seconds is not None:
         high = low + step.duration_seconds
     if high is None:
-        high = _unix(record.completed_at)
+        high = unix_seconds(record.completed_at)
     return low, max(low, high if high is not None else low)
-
-
-def _unix(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return None

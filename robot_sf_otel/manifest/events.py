@@ -45,6 +45,15 @@ def rfc3339(time_unix_nano: int) -> str:
     return f"{_whole_second(seconds)}.{nanos // 1000:06d}Z"
 
 
+def unix_seconds(timestamp: str | None) -> float | None:
+    """Return an RFC 3339 time as Unix seconds, None where it is none; one without zone is UTC."""
+    try:
+        moment = datetime.fromisoformat(timestamp or "")
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
 @functools.lru_cache(maxsize=8)
 def _whole_second(seconds: int) -> str:
     """Return a second without zone; the events of one moment share it."""

@@ -8,7 +8,10 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Callable, Collection
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from robot_sf_otel.manifest.schema import FieldSummary
 
 UNKNOWN: Final = "--"
 """What stands where a value is not known."""
@@ -206,6 +209,11 @@ def telemetry_label(name: str) -> str:
 def telemetry_value(name: str, value: float | None) -> str:
     """Format a reading of a telemetry field with its unit."""
     return TELEMETRY_FIELDS[name][1](value) if name in TELEMETRY_FIELDS else number(value)
+
+
+def telemetry_figures(name: str, figures: FieldSummary) -> list[str]:
+    """Return mean, 95th percentile and maximum of a telemetry field, each with its unit."""
+    return [telemetry_value(name, one) for one in (figures.mean, figures.p95, figures.maximum)]
 
 
 def one_line(text: str, limit: int | None = None) -> str:

@@ -28,8 +28,8 @@ from robot_sf_otel.manifest.formats import (
     progress,
     rate,
     size,
+    telemetry_figures,
     telemetry_label,
-    telemetry_value,
     unavailable,
 )
 from robot_sf_otel.manifest.markdown_text import (
@@ -309,9 +309,7 @@ def _telemetry(record: PipelineRunRecord) -> list[str]:
     rows = [
         [
             escape(telemetry_label(name)),
-            telemetry_value(name, field.mean),
-            telemetry_value(name, field.p95),
-            telemetry_value(name, field.maximum),
+            *telemetry_figures(name, field),
             number(field.count),
         ]
         for name, field in record.telemetry.items()

@@ -16,6 +16,7 @@ from robot_sf_otel.manifest.formats import (
     duration,
     progress,
     rate,
+    telemetry_figures,
     telemetry_label,
     telemetry_value,
     unavailable,
@@ -313,9 +314,7 @@ def add_telemetry(page: Page, record: PipelineRunRecord) -> None:
     rows = [
         [
             plain(telemetry_label(name), 60),
-            telemetry_value(name, field.mean),
-            telemetry_value(name, field.p95),
-            telemetry_value(name, field.maximum),
+            *telemetry_figures(name, field),
         ]
         for name, field in record.telemetry.items()
         if name not in PROGRESS_FIELDS

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from robot_sf_otel.manifest.events import unix_seconds
 from robot_sf_otel.manifest.formats import duration, one_line
 from robot_sf_otel.manifest.outline import outline
-from robot_sf_otel.report.html.timeline import unix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,11 +111,11 @@ def _rows(
 
 
 def _bar(step: StepExecutionEntry, timeline: Timeline) -> Bar | None:
-    started = unix(step.started_at)
+    started = unix_seconds(step.started_at)
     if started is None:
         return None
     a = timeline.at(started)
-    ended = unix(step.ended_at)
+    ended = unix_seconds(step.ended_at)
     b = timeline.end if ended is None else timeline.at(ended)
     attempt = f", attempt {step.attempt}" if step.attempt > 1 else ""
     took = duration(step.duration_seconds if step.duration_seconds is not None else b - a)

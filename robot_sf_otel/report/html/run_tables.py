@@ -17,8 +17,8 @@ from robot_sf_otel.manifest.formats import (
     progress,
     rate,
     size,
+    telemetry_figures,
     telemetry_label,
-    telemetry_value,
 )
 from robot_sf_otel.manifest.markdown_text import Links
 from robot_sf_otel.manifest.outline import outline
@@ -217,9 +217,7 @@ def telemetry(record: PipelineRunRecord) -> Table | None:
     rows = [
         [
             said(telemetry_label(name)),
-            telemetry_value(name, found.mean),
-            telemetry_value(name, found.p95),
-            telemetry_value(name, found.maximum),
+            *telemetry_figures(name, found),
             number(found.count),
         ]
         for name, found in record.telemetry.items()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +12,7 @@ from robot_sf_otel.manifest.events import (
     RunRecovered,
     RunResumed,
     RunStarted,
+    unix_seconds,
 )
 
 if TYPE_CHECKING:
@@ -64,16 +64,6 @@ class Timeline:
         return 0.0
 
 
-def unix(text: str | None) -> float | None:
-    """Return an RFC 3339 time as Unix seconds, None where it is none."""
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
 def timeline_of(
     record: PipelineRunRecord, marks: Iterable[object], until: float | None
 ) -> Timeline:
@@ -115,12 +105,15 @@ def timeline_of(
 
 
 def _start(record: PipelineRunRecord, until: float | None) -> float:
-    known = [unix(record.created_at), *(unix(step.started_at) for step in record.steps)]
+    known = [
+        unix_seconds(record.created_at),
+        *(unix_seconds(step.started_at) for step in record.steps),
+    ]
     return next((moment for moment in known if moment is not None), until or 0.0)
 
 
 def _end(record: PipelineRunRecord, until: float | None) -> float | None:
-    if (closed := unix(record.completed_at)) is not None:
+    if (closed := unix_seconds(record.completed_at)) is not None:
         return closed
-    known = [unix(step.ended_at) or unix(step.started_at) for step in record.steps]
+    known = [unix_seconds(step.ended_at) or unix_seconds(step.started_at) for step in record.steps]
     return max((moment for moment in (*known, until) if moment is not None), default=None)

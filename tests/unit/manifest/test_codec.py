@@ -19,7 +19,7 @@ from robot_sf_otel.manifest.codec import (
     jsonable,
     metric_value,
 )
-from robot_sf_otel.manifest.events import rfc3339
+from robot_sf_otel.manifest.events import rfc3339, unix_seconds
 
 
 def test_line_has_version_event_time_and_unix_nanoseconds() -> None:
@@ -35,6 +35,16 @@ def test_line_has_version_event_time_and_unix_nanoseconds() -> None:
 
 def test_time_before_1970_is_formatted_too() -> None:
     assert rfc3339(-1) == "1969-12-31T23:59:59.999999Z"
+
+
+def test_a_formatted_time_is_read_back_in_seconds() -> None:
+    assert unix_seconds(rfc3339(1_767_225_600_250_000_000)) == 1_767_225_600.25
+    assert unix_seconds("2026-01-01T01:00:00+01:00") == 1_767_225_600
+    assert unix_seconds("2026-01-01T00:00:00") == 1_767_225_600  # without zone: UTC
+
+
+def test_what_is_no_time_is_none() -> None:
+    assert [unix_seconds(text) for text in (None, "", "soon", "99999-01-01")] == [None] * 4
 
 
 def test_unknown_event_is_no_event_but_keeps_its_fields_when_read_raw() -> None:

@@ -8,7 +8,7 @@ from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.schema import PipelineRunRecord
 from robot_sf_otel.report.html.axis import ticks
 from robot_sf_otel.report.html.gantt import MOST_LANES, lanes_of
-from robot_sf_otel.report.html.timeline import Session, Timeline, timeline_of, unix
+from robot_sf_otel.report.html.timeline import Session, Timeline, timeline_of
 from tests.data import sample_runs
 from tests.data.sample_runs import SECOND, Story
 
@@ -75,10 +75,6 @@ def test_a_record_without_events_has_the_axis_of_its_times() -> None:
 
     assert timeline_of(record, (), None).end == 60.0
     assert timeline_of(PipelineRunRecord(run_id="x", pipeline="x"), (), None).end == 0.0
-
-
-def test_what_is_no_time_is_none() -> None:
-    assert [unix(text) for text in (None, "soon", "")] == [None, None, None]
 
 
 def test_attempts_share_a_row_and_parallel_executions_do_not() -> None:
