@@ -18,6 +18,7 @@ from robot_sf_otel.cli import (
     diagnosis,
     doctor,
     importing,
+    listing,
     logs,
     perf_tests,
     recover,
@@ -80,6 +81,7 @@ def options(
         raise typer.Exit(_USAGE)
 
 
+app.command("list")(listing.list_runs)
 report.register(app)
 app.command("watch")(watch.watch)
 app.command("logs")(logs.logs)

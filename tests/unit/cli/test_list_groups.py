@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from robot_sf_otel.cli import report
+from robot_sf_otel.cli import listing
 from tests.data.ended_runs import write_run
 from tests.unit.cli.answer import Answer
 
@@ -60,7 +60,7 @@ def test_that_older_runs_were_left_out_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seeds(tmp_path / "output")
-    monkeypatch.setattr(report, "GROUPED", 2)
+    monkeypatch.setattr(listing, "GROUPED", 2)
     answer = Answer(capsys, "list", "--group")
     assert "only the newest 2 runs" in answer.err
 
