@@ -39,25 +39,36 @@ def silent() -> Generator[int]:
         connection.close()
 
 
+class Handler(BaseHTTPRequestHandler):
+    """Answers a request, and says nothing on stderr."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+        """Say nothing."""
+
+
+@contextmanager
+def serving(handler: type[Handler]) -> Generator[int]:
+    """Yield the port of an HTTP server of this machine."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
 @contextmanager
 def failing_http() -> Generator[int]:
     """Yield the port of a server that answers 500 to everything."""
 
-    class Refuse(BaseHTTPRequestHandler):
+    class Refuse(Handler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.send_response(500)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Refuse) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_address[1]
-        server.shutdown()
+    with serving(Refuse) as port:
+        yield port
 
 
 @contextmanager

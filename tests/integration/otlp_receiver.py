@@ -7,7 +7,6 @@ import threading
 from collections.abc import Generator, Iterator, Mapping
 from concurrent import futures
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, NamedTuple, cast
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
@@ -22,6 +21,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+
+from tests.integration.collectors import Handler, serving
 
 MESSAGES: Final[dict[str, tuple[Any, Any]]] = {
     "traces": (ExportTraceServiceRequest, ExportTraceServiceResponse),
@@ -148,10 +149,10 @@ def receiving(protocol: str) -> Generator[tuple[Received, dict[str, str]]]:
 
 @contextmanager
 def _http(received: Received) -> Generator[int]:
-    class Take(BaseHTTPRequestHandler):
+    class Take(Handler):
         protocol_version = "HTTP/1.1"
 
-        def do_POST(self) -> None:
+        def do_POST(self) -> None:  # noqa: N802 - what http.server calls
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
@@ -161,14 +162,8 @@ def _http(received: Received) -> Generator[int]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Take) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_address[1]
-        server.shutdown()
+    with serving(Take) as port:
+        yield port
 
 
 @contextmanager
