@@ -28,11 +28,16 @@ if TYPE_CHECKING:
 DEADLINE: Final = 30.0
 """Seconds after which whatever was waited for is taken as not happening."""
 
-QUIET: Final = {"ROBOT_SF_OTEL_CONSOLE": "off", "ROBOT_SF_OTEL_WATCHDOG": "false"}
-"""What every script gets: nothing drawn, and nobody else who closes a record."""
+QUIET: Final = {
+    "ROBOT_SF_OTEL_CONSOLE": "off",
+    "ROBOT_SF_OTEL_WATCHDOG": "false",
+    "PYTHONFAULTHANDLER": "1",
+}
+"""What every script gets: nothing drawn, nobody else who closes a record, stacks when it hangs."""
 UNMEASURED: Final = {"COVERAGE_PROCESS_START": "", "COVERAGE_PROCESS_CONFIG": ""}
 """For scripts that fork often: coverage begins anew in each child and saves at its end, which takes
-longer than all else, and its own locks may be held by another thread at a fork."""
+longer than all else, and its own lock may be held by another thread at a fork. And for scripts that
+get SIGINT anywhere: a KeyboardInterrupt just after that lock was taken leaves it taken."""
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = DEADLINE) -> None:
@@ -75,8 +80,19 @@ class Running:
         self.process.send_signal(signum)
 
     def ends(self, seconds: float = DEADLINE) -> Finished:
-        """Wait for the end."""
-        out, errors = self.process.communicate(timeout=seconds)
+        """Wait for the end.
+
+        Raises:
+            AssertionError: It does not come within `seconds`; the message has what each thread of
+                the script was doing.
+        """
+        try:
+            out, errors = self.process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.kill(signal.SIGABRT)  # faulthandler writes the stacks of all threads
+            _, errors = self.process.communicate()
+            msg = f"the script did not end within {seconds} s: {errors}"
+            raise AssertionError(msg) from None
         return Finished(self.process.returncode, out, errors)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.integration
+
+SIGNALS: Final = {"resourceSpans", "resourceMetrics", "resourceLogs"}
 
 
 @pytest.fixture
@@ -65,6 +67,46 @@ def test_every_exported_line_is_accepted_and_comes_out_equal(
                 with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - as above
                     assert json.loads(answer.read()) == {"partialSuccess": {}}
                 sent.append(json.loads(line))
+    assert_came_out(target, sent)
+
+
+FROM_FILES: Final = """\
+receivers:
+  otlpjsonfile:
+    include: ["${env:EXPORTED}/*/*.jsonl"]
+    start_at: beginning
+    include_file_name: false
+exporters:
+  file: {path: "${env:OUTPUT}", flush_interval: 50ms}
+extensions:
+  health_check: {endpoint: "${env:HEALTH}"}
+service:
+  extensions: [health_check]
+  telemetry: {metrics: {level: none}}
+  pipelines:
+    traces: {receivers: [otlpjsonfile], exporters: [file]}
+    metrics: {receivers: [otlpjsonfile], exporters: [file]}
+    logs: {receivers: [otlpjsonfile], exporters: [file]}
+"""
+
+
+def test_receiver_of_otlp_json_files_reads_every_exported_line(tmp_path: Path) -> None:
+    """Its line limit, which is 1 MiB, is left as it is."""
+    exported = tmp_path / "exported"
+    sent: list[dict[str, Any]] = []
+    for run_dir in runs(tmp_path / "output"):
+        for path in export(run_dir, exported / run_dir.name):
+            sent += [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert {signal for line in sent for signal in line} == SIGNALS
+    configuration = tmp_path / "from_files.yaml"
+    configuration.write_text(FROM_FILES)
+    environ = {"EXPORTED": str(exported)}
+    with collector(tmp_path / "reader", configuration, environ) as reader:
+        assert_came_out(reader, sent)
+
+
+def assert_came_out(target: Collector, sent: list[dict[str, Any]]) -> None:
+    """Wait for as many lines as were given in and compare them, in any order."""
     until(lambda: len(target.lines()) >= len(sent), "all lines")
 
     def key(line: dict[str, Any]) -> str:
