@@ -57,9 +57,10 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = DEADLI
 class Running:
     """A script that was started, and the lines that it writes."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str], *, measured: bool) -> None:
         self.process = process
         self.pid = process.pid
+        self._measured = measured
 
     def says(self, line: str) -> None:
         """Wait for a line on stdout.
@@ -77,6 +78,7 @@ class Running:
 
     def kill(self, signum: int) -> None:
         """Send a signal."""
+        assert signum != signal.SIGINT or not self._measured, "start it with env=UNMEASURED"
         self.process.send_signal(signum)
 
     def ends(self, seconds: float = DEADLINE) -> Finished:
@@ -140,10 +142,11 @@ class Scripts:
 
     def start_command(self, command: list[str], *, env: Mapping[str, str] | None = None) -> Running:
         """Start a command in the folder and return at once."""
+        environ = self.environment(env)
         process = subprocess.Popen(
             command,
             cwd=self.folder,
-            env=self.environment(env),
+            env=environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -151,7 +154,7 @@ class Scripts:
             start_new_session=True,
         )
         self._started.append(process)
-        return Running(process)
+        return Running(process, measured=not UNMEASURED.items() <= environ.items())
 
     def run(
         self,

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from tests.integration.scripts import Scripts, wait_until
+from tests.integration.scripts import UNMEASURED, Scripts, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.integration.scripts import Finished, Running
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -41,12 +43,14 @@ def broken():
 SHORT = "repetitions = 2\nmax_seconds = 0.1\n"
 
 
-def started(scripts: Scripts, scenario: str, *arguments: str) -> Running:
+def started(
+    scripts: Scripts, scenario: str, *arguments: str, env: Mapping[str, str] | None = None
+) -> Running:
     """Start perf-tests in the folder of the scripts."""
     scripts.write(WORK, "work.py")
     (scripts.folder / "speed.toml").write_text(scenario, encoding="utf-8")
     command = [sys.executable, "-m", "robot_sf_otel.cli.main", "perf-tests"]
-    return scripts.start_command([*command, "--scenario", "speed.toml", *arguments])
+    return scripts.start_command([*command, "--scenario", "speed.toml", *arguments], env=env)
 
 
 def run(scripts: Scripts, scenario: str, *arguments: str) -> Finished:
@@ -181,7 +185,9 @@ def test_an_interruption_leaves_a_record_and_no_children(
     # A shell that does not hear SIGTERM, with a child of its own.
     script = f"trap '' TERM; sleep 300 & echo $! > {tmp_path}/pid.tmp; mv pid.tmp pid; wait; wait"
     command = json.dumps(["sh", "-c", script])
-    running = started(scripts, f'command = {command}\nmetric = "wall"\nwarmup = 0\n')
+    running = started(
+        scripts, f'command = {command}\nmetric = "wall"\nwarmup = 0\n', env=UNMEASURED
+    )
     wait_until((tmp_path / "pid").exists, "the grandchild is there")
     grandchild = int((tmp_path / "pid").read_text())
     children = psutil.Process(running.pid).children(recursive=True)

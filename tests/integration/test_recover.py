@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from robot_sf_otel.store.journal import iter_raw
-from tests.integration.scripts import wait_until
+from tests.integration.scripts import UNMEASURED, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,7 +100,7 @@ def test_what_is_closed_is_left_as_it_is(scripts: Scripts) -> None:
 
 
 def test_named_run_that_is_still_open_is_a_failure(scripts: Scripts) -> None:
-    script = scripts.start(OPEN)
+    script = scripts.start(OPEN, env=UNMEASURED)
     script.says("training")
     code, (said,) = recover(scripts, "latest")
     assert (code, said["action"]) == (1, "left")

@@ -10,6 +10,7 @@ import pytest
 
 from robot_sf_otel.store.journal import iter_raw
 from robot_sf_otel.store.layout import RunPaths
+from tests.integration.scripts import UNMEASURED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -203,7 +204,7 @@ def test_signal_is_handed_on_and_the_run_is_cancelled(
     scripts: Scripts, signum: signal.Signals, command: tuple[str, ...]
 ) -> None:
     child = scripts.write(CHILD)
-    script = start(scripts, *command, "--", sys.executable, str(child), "9")
+    script = start(scripts, *command, "--", sys.executable, str(child), "9", env=UNMEASURED)
     script.says("ready")
     script.kill(signum)
     script.says(signum.name)

@@ -256,7 +256,7 @@ def test_ctrl_c_ends_following_quietly(scripts: Scripts) -> None:
     )
     running.says("ready")
     command = [sys.executable, "-m", "robot_sf_otel.cli.main", "logs", "-f"]
-    following = scripts.start_command(command, env={"PYTHONUNBUFFERED": "1"})
+    following = scripts.start_command(command, env={"PYTHONUNBUFFERED": "1", **UNMEASURED})
     assert following.process.stdout is not None
     assert "first" in following.process.stdout.readline()
     following.kill(signal.SIGINT)

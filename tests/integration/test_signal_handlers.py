@@ -147,7 +147,8 @@ def test_second_ctrl_c_ends_a_cleanup_that_takes_too_long(scripts: Scripts) -> N
                 print("cleaning", flush=True)
                 while True:  # one long sleep may begin just after the signal
                     time.sleep(0.05)
-        """
+        """,
+        env=UNMEASURED,
     )
     script.says("ready")
     script.kill(signal.SIGINT)
@@ -290,7 +291,7 @@ def test_signal_to_a_program_with_a_pool_ends_it_and_closes_its_record(
     scripts: Scripts, kind: str, signum: signal.Signals
 ) -> None:
     pytest.importorskip("joblib")
-    script = scripts.start(POOL.format(pool=POOLS[kind]), "endless")
+    script = scripts.start(POOL.format(pool=POOLS[kind]), "endless", env=UNMEASURED)
     deadline = time.monotonic() + 30
     while len(list(scripts.folder.glob("begun-*"))) < 2:
         assert time.monotonic() < deadline

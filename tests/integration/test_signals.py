@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from robot_sf_otel.store.layout import RunPaths
+from tests.integration.scripts import UNMEASURED
 
 if TYPE_CHECKING:
     from tests.integration.scripts import Scripts
@@ -276,7 +277,8 @@ def test_ctrl_c_cancels_the_run_and_is_raised_in_the_pipeline(scripts: Scripts) 
             print("ready", flush=True)
             while True:
                 signal.sigtimedwait([], 0.05)  # a pause() may begin just after the signal
-        """
+        """,
+        env=UNMEASURED,
     )
     script.says("ready")
     script.kill(signal.SIGINT)
@@ -312,7 +314,8 @@ def test_signal_is_forwarded_to_the_command_of_s_run(
         configure()
         with pipeline("p"), step("train") as this:
             this.run([sys.executable, {str(child)!r}])
-        """
+        """,
+        env=UNMEASURED,
     )
     script.says("ready")
     script.kill(signum)

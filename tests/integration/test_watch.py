@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.integration.scripts import DEADLINE, wait_until
+from tests.integration.scripts import DEADLINE, UNMEASURED, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -120,7 +120,7 @@ def test_a_run_that_is_killed_ends_the_watch(scripts: Scripts, told: Callable[..
 
 def test_ctrl_c_ends_the_watch_and_not_the_run(scripts: Scripts, told: Callable[..., Told]) -> None:
     run = told()
-    watching = scripts.start_command(COMMAND)
+    watching = scripts.start_command(COMMAND, env=UNMEASURED)
     first_line(watching)
     watching.kill(signal.SIGINT)
     done = watching.ends()

@@ -566,7 +566,7 @@ def test_terminal_of_a_killed_pipeline_is_given_back(
         text=True,
         start_new_session=True,
     )
-    Running(process).says("training")
+    Running(process, measured=True).says("training")
     os.set_blocking(ours, False)
     process.kill()
     shown = reader(ours)
