@@ -7,10 +7,13 @@ import random
 import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from robot_sf_otel import environment_variables as env
 from robot_sf_otel import guard
+
+if TYPE_CHECKING:
+    from robot_sf_otel.interop.transport import Protocol_
 
 Signal = Literal["traces", "metrics", "logs"]
 
@@ -33,6 +36,29 @@ _VARIABLES: Final[Mapping[Signal, tuple[str, str, str]]] = {
 }
 
 
+GRPC: Final[Protocol_] = "grpc"
+HTTP: Final[Protocol_] = "http/protobuf"
+
+
+def wire_protocol(environ: Mapping[str, str], *variables: str) -> tuple[Protocol_, str | None]:
+    """Return `grpc` or `http/protobuf` by the first variable that has a value, else `grpc`.
+
+    An empty value counts as none, as OpenTelemetry has it.
+
+    Returns:
+        The protocol, and what is wrong with the variable's value.
+    """
+    for variable in variables:
+        given = environ.get(variable, "").strip()
+        if given:
+            instead = HTTP if given.startswith("http/") else GRPC
+            if given == instead:
+                return instead, None
+            wrong = f"{variable}={given!r} is neither {GRPC} nor {HTTP}; {instead} is used"
+            return instead, wrong
+    return GRPC, None
+
+
 def asked_for(signal: Signal, environ: Mapping[str, str]) -> list[str]:
     """Return the names of the exporters of a signal that the environment asks for."""
     variable, endpoint, _ = _VARIABLES[signal]
@@ -46,10 +72,12 @@ def exporters_of(signal: Signal, environ: Mapping[str, str]) -> list[Any]:
     for name in asked_for(signal, environ):
         wanted = name
         if name == "otlp":
-            protocol = environ.get(protocol_variable) or environ.get(
-                env.OTEL_EXPORTER_OTLP_PROTOCOL, "grpc"
+            protocol, wrong = wire_protocol(
+                environ, protocol_variable, env.OTEL_EXPORTER_OTLP_PROTOCOL
             )
-            wanted = "otlp_proto_grpc" if protocol == "grpc" else "otlp_proto_http"
+            if wrong is not None:
+                guard.warn_once(wrong, wrong)
+            wanted = "otlp_proto_grpc" if protocol == GRPC else "otlp_proto_http"
         found: list[Callable[[], Any]] = []
         try:
             group = f"opentelemetry_{signal}_exporter"

@@ -41,8 +41,10 @@ of the kind at all is a ValueError.
 
 def _from_otlp(files: Sequence[Path], root: Path, now_ns: int) -> Iterator[Written | str]:
     from robot_sf_otel.interop.otlp_import import import_files
+    from robot_sf_otel.interop.outbound import exported_files
 
-    return import_files(files, root, now_ns, redactor())
+    given = [file for path in files for file in exported_files(path) or [path]]
+    return import_files(given, root, now_ns, redactor())
 
 
 def _from_robot_sf(
@@ -65,8 +67,8 @@ def import_runs(
         list[Path],
         typer.Argument(
             metavar="FILE...",
-            help="OTLP JSON lines (a Collector's file exporter, `.gz` too), or folders of the "
-            "original tracker.",
+            help="OTLP JSON lines (a Collector's file exporter, `.gz` too; a folder that `export` "
+            "wrote), or folders or files of the original tracker.",
             exists=True,
         ),
     ],
@@ -123,8 +125,12 @@ def _importer(kind: SourceFormat, pipeline: str | None) -> Importer:
 
 
 def _kind(path: Path) -> SourceFormat:
-    """Return what a file or folder is: the original tracker left folders, OTLP comes in files."""
-    return SourceFormat.ROBOT_SF if path.is_dir() else SourceFormat.OTLP
+    """Return what a file or folder is."""
+    from robot_sf_otel.interop.outbound import exported_files
+    from robot_sf_otel.interop.robot_sf import find_old_runs
+
+    is_folder = path.is_dir() and not exported_files(path)
+    return SourceFormat.ROBOT_SF if is_folder or find_old_runs(path) else SourceFormat.OTLP
 
 
 def _told(outcome: Written) -> dict[str, Any]:

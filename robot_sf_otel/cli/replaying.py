@@ -27,6 +27,7 @@ from robot_sf_otel.cli.common import (
 if TYPE_CHECKING:
     from robot_sf_otel.interop.batches import Signal
     from robot_sf_otel.interop.replay import Result
+    from robot_sf_otel.interop.transport import Protocol_
     from robot_sf_otel.store.reader import LoadedRun
 
 OLD_SECONDS: Final = 3600
@@ -66,9 +67,11 @@ def replay(  # noqa: PLR0917 - typer passes options by name
         ),
     ] = None,
     protocol: Annotated[
-        WireProtocol,
-        typer.Option("--protocol", help="How.", envvar="OTEL_EXPORTER_OTLP_PROTOCOL"),
-    ] = WireProtocol.GRPC,
+        WireProtocol | None,
+        typer.Option(
+            "--protocol", help="How.", show_default="$OTEL_EXPORTER_OTLP_PROTOCOL, or grpc"
+        ),
+    ] = None,
     rate: Annotated[
         float | None,
         typer.Option("--rate", metavar="N", min=1, help="Spans, points and log records a second."),
@@ -113,7 +116,7 @@ def replay(  # noqa: PLR0917 - typer passes options by name
     _forewarn(found)
     filtered = outgoing(private)
     try:
-        transport = connect(endpoint, protocol.value, os.environ)
+        transport = connect(endpoint, _protocol(protocol), os.environ)
     except BadEndpoint as error:
         raise typer.BadParameter(str(error), param_hint="'--endpoint'") from None
     except Missing as error:
@@ -151,6 +154,18 @@ def replay(  # noqa: PLR0917 - typer passes options by name
         except OSError as error:
             fail(f"{error.filename}: {error.strerror or error}")
     _tell(result, endpoint, form)
+
+
+def _protocol(option: WireProtocol | None) -> Protocol_:
+    from robot_sf_otel import environment_variables as env
+    from robot_sf_otel.exporters import GRPC, HTTP, wire_protocol
+
+    if option is not None:
+        return GRPC if option is WireProtocol.GRPC else HTTP
+    protocol, wrong = wire_protocol(os.environ, env.OTEL_EXPORTER_OTLP_PROTOCOL)
+    if wrong is not None:
+        complain(wrong)
+    return protocol
 
 
 def _runs(context: typer.Context, names: list[str], *, every: bool) -> list[LoadedRun]:

@@ -89,6 +89,11 @@ def _size(path: Path) -> int:
         return 0
 
 
+def exported_files(folder: Path) -> list[Path]:
+    """Return the files in a folder that `write_files` has written there."""
+    return [path for signal in SIGNALS if (path := folder / f"{signal}.jsonl").is_file()]
+
+
 def write_files(outbound: Outbound, folder: Path, version: str) -> dict[Signal, int]:
     """Write a run as OTLP JSON lines, one file a signal; return how many items each has.
 

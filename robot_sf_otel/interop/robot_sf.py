@@ -29,7 +29,7 @@ from robot_sf_otel.manifest.schema import Artifact, ErrorInfo, PlanStep
 from robot_sf_otel.redaction import Redactor
 from robot_sf_otel.store.imported import write_imported
 from robot_sf_otel.store.layout import TRACKER_DIR, RunPaths
-from robot_sf_otel.store.legacy import OLD_FORMAT, is_old, read_old
+from robot_sf_otel.store.legacy import OLD_FORMAT, STEPS_FILE, is_old, read_old
 from robot_sf_otel.store.telemetry import iter_snapshots
 
 if TYPE_CHECKING:
@@ -99,11 +99,15 @@ def import_old_runs(
     Raises:
         OSError: A run cannot be written.
     """
+    done: set[Path] = set()  # several files of a run are one run
     for place in places:
         found = find_old_runs(place)
         if not found:
             yield f"{place} holds no run of the original {OLD_FORMAT} tracker"
         for run_dir in found:
+            if run_dir in done:
+                continue
+            done.add(run_dir)
             try:
                 history = read_history(
                     run_dir, pipeline=pipeline, redact=redact, now=now_ns / NANOSECONDS
@@ -127,9 +131,13 @@ def find_old_runs(place: Path) -> list[Path]:
     """Return the run directories at a place, by name; those in our own format are left out.
 
     Args:
-        place: A run directory of the original tracker, the `run-tracker` folder of many, or an
-            artifact root that has one.
+        place: A run directory of the original tracker or a file of one, the `run-tracker` folder of
+            many, or an artifact root that has one.
     """
+    if place.is_file():
+        folder = place.parent
+        names = {RunPaths(folder).journal.name, RunPaths(folder).telemetry.name, STEPS_FILE}
+        return [folder] if place.name in names and is_old(folder) else []
     for folder in (place, place / TRACKER_DIR):
         if is_old(folder):
             return [folder]

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from robot_sf_otel import exporters
-from robot_sf_otel.exporters import OfOneProcess, PerProcess, Signal, asked_for, exporters_of
+from robot_sf_otel.exporters import (
+    OfOneProcess,
+    PerProcess,
+    Signal,
+    asked_for,
+    exporters_of,
+    wire_protocol,
+)
 
 
 class Exporter:
@@ -31,6 +38,16 @@ def test_every_signal_goes_to_the_endpoint_unless_it_is_told_otherwise(signal: S
     assert asked_for(signal, {}) == []
 
 
+def test_unknown_protocol_is_named_with_what_is_used_instead() -> None:
+    variable = "OTEL_EXPORTER_OTLP_PROTOCOL"
+    assert wire_protocol({variable: "http/json"}, variable) == (
+        "http/protobuf",
+        f"{variable}='http/json' is neither grpc nor http/protobuf; http/protobuf is used",
+    )
+    assert wire_protocol({variable: "pigeon"}, variable)[0] == "grpc"
+    assert wire_protocol({variable: "http/protobuf"}, "OTHER", variable) == ("http/protobuf", None)
+
+
 @pytest.mark.parametrize(
     ("environ", "expected"),
     [
@@ -43,8 +60,15 @@ def test_every_signal_goes_to_the_endpoint_unless_it_is_told_otherwise(signal: S
             },
             "otlp_proto_grpc",
         ),
+        (
+            {"OTEL_EXPORTER_OTLP_PROTOCOL": "", "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": " "},
+            "otlp_proto_grpc",
+        ),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": " grpc "}, "otlp_proto_grpc"),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, "otlp_proto_http"),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "pigeon"}, "otlp_proto_grpc"),
     ],
-    ids=["default", "for-all", "for-logs"],
+    ids=["default", "for-all", "for-logs", "empty", "spaces", "json", "unknown"],
 )
 def test_protocol_of_a_signal_beats_that_of_all(
     monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], expected: str

@@ -90,7 +90,7 @@ def test_import_says_what_became_of_each_run(
     files = sorted(map(str, (run_dir.parents[2] / "files").iterdir()))
     first = Said(capsys, "--artifact-root", "other", "import", *files)
     again = Said(capsys, "--artifact-root", "other", "import", "--from", "otlp", *files)
-    told = Said(capsys, "--artifact-root", "other", "import", "--format", "json", *files)
+    told = Said(capsys, "--artifact-root", "other", "import", "--format", "json", "files")
 
     assert (first.code, again.code, told.code) == (0, 0, 0)
     assert first.out == f"imported {run_dir.name} (completed, 4 steps)\n"
@@ -104,6 +104,7 @@ def test_import_says_what_became_of_each_run(
         (("gone.jsonl",), 2, "gone.jsonl"),
         (("notes.txt",), 1, "there is no line of OTLP JSON"),
         (("notes.txt", "output"), 1, "several kinds"),
+        (("output",), 1, "output holds no run of the original robot_sf tracker"),
     ],
 )
 def test_import_of_what_is_none_says_why(
@@ -142,6 +143,38 @@ def test_replay_of_one_signal_of_all_runs(
     assert set(endpoint.sent) == {"traces"}
     assert said.json["runs"] == 2
     assert said.json["signals"]["traces"]["accepted"] > 5
+
+
+@pytest.mark.parametrize(
+    ("variable", "option", "used"),
+    [
+        ("", (), "grpc"),
+        ("http/protobuf", (), "http/protobuf"),
+        ("http/json", (), "http/protobuf, with a warning"),
+        ("http/json", ("--protocol", "grpc"), "grpc"),
+    ],
+)
+def test_replay_takes_the_protocol_of_the_option_else_of_the_environment(  # noqa: PLR0917 - fixtures
+    run_dir: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    option: tuple[str, ...],
+    used: str,
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", variable)
+    protocols: list[str] = []
+
+    def connect(_endpoint: str, protocol: str, _environ: object) -> Taking:
+        protocols.append(protocol)
+        return Taking()
+
+    monkeypatch.setattr(transport, "connect", connect)
+    said = Said(capsys, "replay", run_dir.name, "--endpoint", "http://c", *option)
+
+    warned = "OTEL_EXPORTER_OTLP_PROTOCOL='http/json' is neither" in said.err
+    assert (said.code, protocols) == (0, [used.partition(",")[0]])
+    assert warned is used.endswith("with a warning")
 
 
 def test_replay_that_is_refused_ends_with_1(

@@ -59,6 +59,17 @@ def names(place: Path) -> list[str]:
     return [path.name for path in find_old_runs(place)]
 
 
+def test_a_file_of_a_run_stands_for_its_folder(tmp_path: Path) -> None:
+    run_dir = write_old_run(tmp_path / "old", [record("old")])
+    (run_dir / "notes.txt").write_text("mine")
+    assert [path.name for path in find_old_runs(run_dir / "manifest.jsonl")] == ["old"]
+    assert find_old_runs(run_dir / "notes.txt") == []
+    files = [path for path in run_dir.iterdir() if path.name != "notes.txt"]
+    outcomes = list(import_old_runs(files, tmp_path / "output", NOW_NS))
+    assert len(files) > 1
+    assert len([one for one in outcomes if isinstance(one, Written)]) == 1
+
+
 # -- what is taken over --------------------------------------------------------------------------
 
 
