@@ -31,6 +31,7 @@ class StepCell:
     Attributes:
         status: Of the last execution.
         executions: How many there were, attempts included.
+        completed: How many of them completed.
         duration_seconds: Of the completed executions together, None where none completed.
         change: How much longer than in the first run, as a share of that; None where unknown.
         usage: The bill of all executions: sums, and the largest peaks; None where an execution does
@@ -39,9 +40,18 @@ class StepCell:
 
     status: StepStatus
     executions: int
+    completed: int
     duration_seconds: float | None
     change: float | None
     usage: Usage
+
+    @property
+    def counted(self) -> str:
+        """What stands behind the duration: how many executions it is of, empty where it is one."""
+        if self.executions <= 1:
+            return ""
+        failed = self.executions - self.completed
+        return f" in {self.completed}" + (f", {failed} more did not complete" if failed else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +197,7 @@ def _cell(entries: Sequence[StepExecutionEntry], reference: float | None) -> Ste
     return StepCell(
         status=entries[-1].status,
         executions=sum(entry.started_at is not None for entry in entries),
+        completed=sum(entry.status == "completed" for entry in entries),
         duration_seconds=seconds,
         change=_change(reference, seconds),
         usage=_bill([entry.usage for entry in entries if entry.started_at is not None]),

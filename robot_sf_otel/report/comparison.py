@@ -84,9 +84,7 @@ def _duration(cell: StepCell | None) -> Text:
         return Text(UNKNOWN, "dim")
     if cell.duration_seconds is None:
         return status_text(cell.status)
-    text = Text(duration(cell.duration_seconds))
-    if cell.executions > 1:
-        text.append(f" in {cell.executions}")
+    text = Text(duration(cell.duration_seconds) + cell.counted)
     if cell.change is not None:
         text.append(" ").append_text(_changed(cell.change))
     return text

@@ -189,8 +189,7 @@ def _duration(cell: StepCell | None) -> Cell:
         return Cell(UNKNOWN)
     if cell.duration_seconds is None:
         return Cell(cell.status, kind=f"status {cell.status}")
-    times = f" in {cell.executions}" if cell.executions > 1 else ""
-    return Cell(duration(cell.duration_seconds) + times)
+    return Cell(duration(cell.duration_seconds) + cell.counted)
 
 
 def _usage(comparison: Comparison, labels: Sequence[str]) -> Table | None:

@@ -94,12 +94,12 @@ def _fewer(rows: list[list[Lane]]) -> tuple[list[Lane], int]:
 def _rows(
     steps: list[StepExecutionEntry], depth: int, timeline: Timeline, ahead: str
 ) -> list[Lane]:
-    first, last = steps[0], steps[-1]
+    first = steps[0]
     titles = {step.display_name for step in steps}
     named = first.display_name if len(titles) == 1 else first.step_id
     title = one_line(named, _NAME) or one_line(first.step_id, _NAME) or "--"
     ran = [bar for step in steps if (bar := _bar(step, timeline)) is not None]
-    lane = Lane(title, depth, note=_note(last, ran, ahead), status=last.status)
+    lane = Lane(title, depth, note=_note(steps, ran, ahead), status=steps[-1].status)
     rows = [lane]
     for bar in sorted(ran, key=lambda bar: (bar.a, bar.b)):
         free = next((row for row in rows if not row.bars or row.bars[-1].b <= bar.a + 1e-6), None)
@@ -123,18 +123,21 @@ def _bar(step: StepExecutionEntry, timeline: Timeline) -> Bar | None:
     return Bar(a, max(a, b), step.status, f"{title}{attempt}: {step.status}, {took}")
 
 
-def _note(step: StepExecutionEntry, ran: list[Bar], ahead: str) -> str:
-    """Return what stands beside the last bar."""
+def _note(steps: list[StepExecutionEntry], ran: list[Bar], ahead: str) -> str:
+    """Return what stands at the widest bar; of several executions it says what they took in all."""
+    step = steps[-1]
     if step.status == "skipped":
         why = one_line(step.skip_reason or "", 80)
         return f"skipped: {why}" if why else "skipped"
     if not ran:
         return ahead
-    took = duration(step.duration_seconds)
     if step.status == "running":
-        took = f"running for {duration(ran[-1].b - ran[-1].a)}"
-    elif step.status != "completed":
-        took = f"{step.status} after {took}"
-    if len(ran) > 1:
-        took += f" · {len(ran)} executions"
-    return took
+        last = f"running for {duration(ran[-1].b - ran[-1].a)}"
+    elif step.status == "completed":
+        last = duration(step.duration_seconds)
+    else:
+        last = f"{step.status} after {duration(step.duration_seconds)}"
+    if len(ran) == 1:
+        return last
+    taken = [one.duration_seconds for one in steps if one.duration_seconds is not None]
+    return f"{len(ran)} executions, {duration(sum(taken))} in all · the last {last}"

@@ -30,7 +30,7 @@
   const duration = (s) => {
     if (s === null || s === undefined) return "--";
     if (s < 0.9995) return `${Math.round(s * 1000)} ms`;
-    if (s < 59.95) return `${s.toFixed(s < 10 ? 1 : 0)}s`;
+    if (s < 59.95) return `${s.toFixed(1)} s`;
     const t = Math.round(s);
     const two = (n) => String(n).padStart(2, "0");
     if (t < 3600) return `${Math.floor(t / 60)}m ${two(t % 60)}s`;
@@ -38,7 +38,7 @@
     return `${Math.floor(t / 86400)}d ${two(Math.floor((t % 86400) / 3600))}h`;
   };
   const KINDS = { percent: (v) => (v === null || v === undefined ? "--" : `${number(v)} %`), mib, number, seconds: duration };
-  const tick = (s) => (s === 0 ? "0" : duration(s).replace("m 00s", "m").replace("h 00m", "h").replace(".0s", "s"));
+  const tick = (s) => (s === 0 ? "0" : duration(s).replace("m 00s", "m").replace("h 00m", "h").replace(".0 s", " s"));
   const clock = (at) => {
     if (!data.sessions.length) return "";
     let session = data.sessions[0];
@@ -262,7 +262,7 @@
           space: 26,
           ...(chart.kind === "mib" ? { incrs: POWERS } : {}),
           ...(chart.log ? { splits: powersOfTen } : {}),
-          values: (u, splits) => splits.map((v) => (v === null ? "" : text(v).replace(" %", "%"))),
+          values: (u, splits) => splits.map((v) => (v === null ? "" : text(v).replace(" %", "%").replace(".0 s", " s"))),
         },
       ],
       series: [{}, ...lines.map((ys, i) => ({
