@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import os
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
@@ -61,7 +62,8 @@ class LoadedRun:
 
     Attributes:
         run_dir: Where it lies.
-        record: What is known about it.
+        record: What is known about it; its `artifact_dir` is where the run lies now, also where the
+            folder was moved after it had been written.
         problems: What could not be read, for people.
         stamp: That of its files where all is as manifest.json has it, None where it was folded.
     """
@@ -76,6 +78,8 @@ class LoadedRun:
         """Keep what was read."""
         self.run_dir = run_dir
         self.record = record
+        if not _is_same(record.artifact_dir, run_dir):
+            record.artifact_dir = str(run_dir.absolute())
         self.problems = problems
         self.stamp = stamp
 
@@ -256,6 +260,14 @@ def load_run(run_dir: Path, *, telemetry: bool = True, most_bytes: int | None = 
     except (ValueError, OverflowError, OSError) as error:  # a time that no calendar has
         raise UnreadableRun(f"{run_dir} cannot be read: {error}") from error
     return LoadedRun(run_dir, record, problems)
+
+
+def _is_same(recorded: str | None, run_dir: Path) -> bool:
+    """Return whether a recorded folder, whichever way it was named, is that of the run."""
+    try:
+        return recorded is not None and os.path.samefile(recorded, run_dir)  # noqa: PTH121 - as Path it is ten times slower
+    except (OSError, ValueError):  # gone, or nothing that could be a path
+        return False
 
 
 def _without_start(

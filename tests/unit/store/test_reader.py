@@ -28,9 +28,14 @@ START = 1_767_225_600_000_000_000
 SECOND = 1_000_000_000
 
 
-def started() -> e.RunStarted:
+def started(artifact_dir: str | None = None) -> e.RunStarted:
     return e.RunStarted(
-        time_unix_nano=START, trace_id="t", span_id="root", run_id="r", pipeline="p"
+        time_unix_nano=START,
+        trace_id="t",
+        span_id="root",
+        run_id="r",
+        pipeline="p",
+        artifact_dir=artifact_dir,
     )
 
 
@@ -153,10 +158,21 @@ def test_closing_event_written_by_a_reader_gives_what_was_shown(run_dir: Path) -
 
 def test_record_of_a_run_that_ended_is_taken_as_it_is_written(run_dir: Path) -> None:
     write(run_dir / "manifest.jsonl", started(), finished(1))
-    record = PipelineRunRecord(run_id="r", pipeline="written", status="completed")
+    record = PipelineRunRecord(
+        run_id="r", pipeline="written", status="completed", artifact_dir=str(run_dir)
+    )
     (run_dir / "manifest.json").write_bytes(encode_document(record))
     os.utime(run_dir / "manifest.jsonl", ns=(START, START))
     assert load_run(run_dir).record == record
+
+
+def test_a_moved_run_says_where_it_lies_now(run_dir: Path, tmp_path: Path) -> None:
+    write(run_dir / "manifest.jsonl", started(artifact_dir=str(run_dir)), finished(1))
+    assert load_run(run_dir).artifact_dir == str(run_dir)
+    (tmp_path / "link").symlink_to(run_dir)
+    assert load_run(tmp_path / "link").artifact_dir == str(run_dir)
+    moved = run_dir.rename(tmp_path / "moved")
+    assert load_run(moved).artifact_dir == str(moved)
 
 
 @pytest.mark.parametrize("status", ["running", "completed"])
