@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from robot_sf_otel.manifest.spans import RecordedLog, RecordedSpan
 
 if TYPE_CHECKING:
     from robot_sf_otel.manifest.points import Series
+
+BYTES: Final = 700_000
+"""Of one batch as OTLP JSON, about: the `otlpjsonfile` receiver reads lines of 1 MiB by default,
+and gRPC takes messages of 4 MiB."""
+POINT_BYTES: Final = 230
+"""Of a point as OTLP JSON, about."""
+_SPAN_BYTES: Final = 500
+_LOG_BYTES: Final = 400
+_ATTRIBUTE_BYTES: Final = 70
+"""Of an attribute with its name and the type of its value, but without the value."""
 
 Signal = Literal["traces", "metrics", "logs"]
 SIGNALS: Final[tuple[Signal, ...]] = ("traces", "metrics", "logs")
@@ -66,8 +75,36 @@ def by_resource(items: Iterable[T]) -> Iterator[tuple[Mapping[str, Any], list[T]
     yield from groups.values()
 
 
-def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield items in lists of at most so many."""
-    rest = iter(items)
-    while part := list(islice(rest, size)):
+def chunks(items: Iterable[T], weigh: Callable[[T], int]) -> Iterator[list[T]]:
+    """Yield items in lists that weigh at most `BYTES`; one that weighs more is alone.
+
+    Args:
+        items: Anything.
+        weigh: About how many bytes an item has as OTLP JSON.
+    """
+    part: list[T] = []
+    held = 0
+    for item in items:
+        weight = weigh(item)
+        if part and held + weight > BYTES:
+            yield part
+            part, held = [], 0
+        part.append(item)
+        held += weight
+    if part:
         yield part
+
+
+def span_bytes(span: RecordedSpan) -> int:
+    """Return about how many bytes a span has as OTLP JSON."""
+    texts = [span.attributes, *(event.attributes for event in span.events)]
+    return _SPAN_BYTES + len(span.status_message) + sum(map(_text_bytes, texts))
+
+
+def log_bytes(log: RecordedLog) -> int:
+    """Return about how many bytes a log record has as OTLP JSON."""
+    return _LOG_BYTES + len(log.body) + _text_bytes(log.attributes)
+
+
+def _text_bytes(attributes: Mapping[str, Any]) -> int:
+    return sum(_ATTRIBUTE_BYTES + len(str(value)) for value in attributes.values())

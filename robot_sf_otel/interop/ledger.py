@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from robot_sf_otel.interop.batches import Signal
 
-LAYOUT: Final = 1
+LAYOUT: Final = 2
 """Of batches; a version that cuts them otherwise sends all again."""
 LEDGERS: Final = ".replay"
 """Folder beside the runs with what was accepted by whom."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from robot_sf_otel.interop.batches import SIGNALS, Batch, Signal, chunks
+from robot_sf_otel.interop.batches import SIGNALS, Batch, Signal, chunks, log_bytes, span_bytes
 from robot_sf_otel.interop.otlp_json import line_of
 from robot_sf_otel.interop.run_metrics import Measuring
 from robot_sf_otel.interop.run_spans import Telling
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 
     from robot_sf_otel.interop.story import Story
     from robot_sf_otel.redaction.outgoing import Outgoing
-
-SPANS: Final = 500
-"""Spans in one batch."""
-RECORDS: Final = 1_000
-"""Log records in one batch."""
 
 
 class NothingToSend(ValueError):  # noqa: N818 - a state of the run, not of the caller
@@ -61,11 +56,11 @@ class Outbound:
         return make[signal]()
 
     def _traces(self) -> Iterator[Batch]:
-        for spans in chunks(self._telling.spans(), SPANS):
+        for spans in chunks(self._telling.spans(), span_bytes):
             yield Batch("traces", spans=spans)
 
     def _logs(self) -> Iterator[Batch]:
-        for records in chunks(self._telling.logs(), RECORDS):
+        for records in chunks(self._telling.logs(), log_bytes):
             yield Batch("logs", logs=records)
 
     def _metrics(self) -> Iterator[Batch]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from robot_sf_otel.interop.batches import Histogram, Measured, chunks
+from robot_sf_otel.interop.batches import BYTES, POINT_BYTES, Histogram, Measured
 from robot_sf_otel.manifest.events import NANOSECONDS
 from robot_sf_otel.manifest.points import METRIC, MILLISECOND, MachinePoints, Series, name_of
 from robot_sf_otel.manifest.schema import PerformanceRecommendation, StepSample
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from robot_sf_otel.manifest.schema import MetricValue, TelemetrySnapshot
     from robot_sf_otel.redaction.outgoing import Outgoing
 
-SAMPLES: Final = 200
-"""Samples in one batch: some 5,000 points."""
+POINTS: Final = BYTES // POINT_BYTES
+"""Points in one batch, about: as many samples as make so many, by the first of them."""
 
 _ELAPSED: Final = name_of("run_elapsed")
 _INFO: Final = name_of("run_info")
@@ -64,16 +65,21 @@ class Measuring:
 
     def batches(self, snapshots: Iterable[TelemetrySnapshot]) -> Iterator[list[Measured]]:
         """Yield the points of samples, so many at a time, then those of the ends."""
-        for part in chunks(snapshots, SAMPLES):
+        rest = iter(snapshots)
+        for first in rest:
             made: dict[str | None, Series] = {}
-            for snapshot in part:
-                process = snapshot.process
-                if process is None:
-                    at = snapshot.timestamp_ms * MILLISECOND
-                    process = self._story.session_at(at).process
-                self._add(snapshot, made.setdefault(process, {}), process)
+            self._add_to(made, first)
+            points = sum(len(held) for series in made.values() for held in series.values())
+            for snapshot in islice(rest, max(0, POINTS // max(1, points) - 1)):
+                self._add_to(made, snapshot)
             yield [self._measured(process, series) for process, series in made.items()]
         yield self._outcomes()
+
+    def _add_to(self, made: dict[str | None, Series], snapshot: TelemetrySnapshot) -> None:
+        process = snapshot.process
+        if process is None:
+            process = self._story.session_at(snapshot.timestamp_ms * MILLISECOND).process
+        self._add(snapshot, made.setdefault(process, {}), process)
 
     def _measured(self, process: str | None, series: Series) -> Measured:
         return Measured(self._telling.resource(process), series)

@@ -14,7 +14,7 @@ from robot_sf_otel.store.reader import load_run
 from tests.data import sample_runs
 from tests.integration.backends import Collector, collector, until
 from tests.unit.interop.round_trip import bring, carried, export
-from tests.unit.interop.test_round_trip import measured
+from tests.unit.interop.test_round_trip import large, measured
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -94,7 +94,7 @@ def test_receiver_of_otlp_json_files_reads_every_exported_line(tmp_path: Path) -
     """Its line limit, which is 1 MiB, is left as it is."""
     exported = tmp_path / "exported"
     sent: list[dict[str, Any]] = []
-    for run_dir in runs(tmp_path / "output"):
+    for run_dir in [*runs(tmp_path / "output"), large().write(tmp_path / "output")]:
         for path in export(run_dir, exported / run_dir.name):
             sent += [json.loads(line) for line in path.read_bytes().splitlines()]
     assert {signal for line in sent for signal in line} == SIGNALS

@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from robot_sf_otel.interop import outbound
+from robot_sf_otel.interop import batches
 from robot_sf_otel.interop.batches import SIGNALS, Signal
 from robot_sf_otel.interop.ledger import Ledger
 from robot_sf_otel.interop.otlp_proto import rejected
@@ -165,7 +165,7 @@ def test_a_run_that_went_on_meanwhile_is_sent_anew(run_dir: Path) -> None:
 def test_a_replay_that_was_cut_off_goes_on_where_it_was(
     run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbound, "SPANS", 1)
+    monkeypatch.setattr(batches, "BYTES", 1)
 
     def fail(_: Signal, number: int) -> Answer:
         return TAKEN if number <= 3 else Answer("later", reason="UNAVAILABLE: gone")
@@ -265,7 +265,7 @@ def test_a_partial_success_is_no_success(run_dir: Path) -> None:
 def test_a_signal_that_the_endpoint_does_not_know_is_tried_a_few_times_at_most(
     run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbound, "SPANS", 1)
+    monkeypatch.setattr(batches, "BYTES", 1)
 
     def only_logs(signal: Signal, _: int) -> Answer:
         return TAKEN if signal == "logs" else Answer("not here", reason="UNIMPLEMENTED")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -176,6 +177,46 @@ def measured() -> Story:
     story.finish()
     story.samples = snapshots()
     return story
+
+
+def large() -> Story:
+    """A run with much in each span and each sample: tracebacks, eight GPUs."""
+    story = Story("20260101T000000Z-imitation-0000bb")
+    trace = 'File "policy.py", line 1, in forward\n' * 200
+    for number in range(300):
+        error = ErrorInfo(type="ValueError", message=f"step {number}", stacktrace=trace)
+        story.end(story.begin("train"), "failed", error=error, result="failure")
+    story.finish("failed")
+    gpus = [
+        GpuSample(
+            index=index,
+            util_percent=50.0,
+            mem_used_mb=40_000.0,
+            temperature_c=60.0,
+            power_w=400.0,
+            sm_clock_mhz=1_980.0,
+        )
+        for index in range(8)
+    ]
+    story.samples = [
+        TelemetrySnapshot(
+            timestamp_ms=1_767_225_600_000 + 1_000 * second,
+            cpu_percent_process=50.0,
+            memory_rss_mb=4_000.0,
+            gpus=gpus,
+        )
+        for second in range(1_000)
+    ]
+    return story
+
+
+def test_no_line_is_longer_than_the_collectors_receiver_of_files_reads(tmp_path: Path) -> None:
+    most = 1024 * 1024
+    for path in export(large().write(tmp_path / "output"), tmp_path / "otlp"):
+        lengths = [len(line) for line in path.read_bytes().splitlines()]
+        assert max(lengths) < most, path.name
+        if path.name != "logs.jsonl":
+            assert statistics.median(lengths) > most / 2, "nor are there more lines than needed"
 
 
 def test_samples_come_back_equal(tmp_path: Path) -> None:
