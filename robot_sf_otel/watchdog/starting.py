@@ -141,6 +141,7 @@ class Watchdog:
             "oom_kills": _oom_kills(),
             "terminal": self._terminal(),
             "on_finish": self._config.on_finish,
+            "folder": _folder(),
         }
         kept = {name: text for name, text in os.environ.items() if name not in _NOT_INHERITED}
         return {**kept, waiting.RUN_DIR: str(run_dir), waiting.TASK: json.dumps(task)}
@@ -157,6 +158,13 @@ class Watchdog:
             return os.ttyname(sys.stderr.fileno())
         except (OSError, ValueError, AttributeError):
             return None
+
+
+def _folder() -> str | None:
+    try:
+        return os.getcwd()  # noqa: PTH109 - a string is wanted
+    except OSError:  # it was deleted under the process
+        return None
 
 
 def _oom_kills() -> int | None:

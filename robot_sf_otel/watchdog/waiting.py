@@ -20,7 +20,7 @@ POLL_SECONDS = 0.5
 RUN_DIR = "_ROBOT_SF_OTEL_WATCHED_RUN"
 """Variable that names the run directory."""
 TASK = "_ROBOT_SF_OTEL_WATCHDOG_TASK"
-"""Variable that holds the rest as JSON: `path`, `owner`, `oom_kills`, `terminal`, `on_finish`."""
+"""Variable that holds the rest as JSON: `path`, and the fields of `closing.Task`."""
 
 _TAIL = 16 * 1024
 _CLOSING = (b'"event":"run_finished"', b'"event":"run_recovered"')

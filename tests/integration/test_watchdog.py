@@ -287,6 +287,19 @@ def test_operators_command_is_told_of_the_failure(scripts: Scripts, tmp_path: Pa
     assert told.read_text() == "failed hello\n"
 
 
+@pytest.mark.parametrize("command", ["./tell.sh", "sh tell.sh"])
+@pytest.mark.parametrize("last_words", ["os.kill(os.getpid(), signal.SIGKILL)", "os._exit(5)"])
+def test_operators_command_runs_in_the_folder_of_the_pipeline(
+    scripts: Scripts, command: str, last_words: str
+) -> None:
+    tell = scripts.write("#!/bin/sh\necho $2 > told.new && mv told.new told.txt\n", "tell.sh")
+    tell.chmod(0o755)
+    told = scripts.folder / "told.txt"
+    scripts.start(TRAINING, last_words, env={**ON, "ROBOT_SF_OTEL_ON_FINISH": command}).ends()
+    wait_until(told.exists, "told")
+    assert told.read_text() == "failed\n"
+
+
 # --------------------------------------------------------------------- the kernel ran out of memory
 
 

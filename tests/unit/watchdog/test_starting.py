@@ -103,7 +103,20 @@ def test_environment_holds_the_task_and_not_the_run_that_children_join(
     assert task["owner"]["pid"] == os.getpid()
     assert task["on_finish"] == "notify"
     assert task["terminal"] is None
+    assert task["folder"] == str(Path.cwd())
     assert all(Path(entry).is_absolute() for entry in task["path"])
+
+
+def test_folder_that_was_deleted_under_the_process_is_not_known(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def getcwd() -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(os, "getcwd", getcwd)
+    monkeypatch.setattr(sys, "path", ["/absolute"])
+    Watchdog(config()).run_opened(RUN)
+    assert json.loads(shell.environments[0][waiting.TASK])["folder"] is None
 
 
 def test_watchdogs_of_the_parent_are_not_ended_by_a_forked_child(
