@@ -431,6 +431,7 @@ class RunFold:
             duration_seconds=duration,
             status=self.status,
             status_reason=end.reason if end is not None else None,
+            error=end.error if end is not None else None,
             initiator=header.initiator,
             argv=header.argv,
             cwd=header.cwd,
