@@ -81,6 +81,7 @@ class LiveRun:
         self.url = recorder.run_dir.as_uri()
         self.steps = RunSteps(runtime, plan or Plan(), self._eta)
         self._opened = self.steps.opened
+        self._took: float | None = None
         self.telemetry = RunTelemetry(self)
         self._generation = context.process.generation
         self._tokens: tuple[contextvars.Token[Any], contextvars.Token[Any]] | None = None
@@ -318,7 +319,7 @@ class LiveRun:
         report = self.run_dir / "manifest.md"
         self.runtime.console.run_finished(
             outcome.status,
-            max(0.0, self.elapsed()),
+            self.elapsed(),
             report if report.exists() else None,
             outcome.reason,
             anomalies=list(self.anomalies.values()),
@@ -341,12 +342,13 @@ class LiveRun:
                 observer.run_closing(self)
                 cost = self._recorder.cost(observer.cost(self))
         self.ended = True
+        self._took = max(0.0, self.steps.elapsed())
         closing = [*self.telemetry.faults(), *self.telemetry.take_metrics()]
         closing.append(
             e.RunFinished(
                 status=outcome.status if outcome.status != "skipped" else "completed",
                 result=outcome.result,
-                duration_seconds=max(0.0, self.elapsed()),
+                duration_seconds=self._took,
                 reason=outcome.reason,
                 error=outcome.error,
                 self_cost=cost,
@@ -401,8 +403,8 @@ class LiveRun:
         return self._concluding.locked()
 
     def elapsed(self) -> float:
-        """Return the seconds that the run has run, without pauses."""
-        return self.steps.elapsed()
+        """Return the seconds that the run has run, without pauses; at its end what was recorded."""
+        return self.steps.elapsed() if self._took is None else self._took
 
     def elapsed_here(self) -> float:
         """Return the seconds since this process opened the run."""

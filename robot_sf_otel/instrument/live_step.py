@@ -60,6 +60,7 @@ class LiveStep:
         "_span",
         "_spec",
         "_token",
+        "_took",
         "done",
         "ended",
         "metrics",
@@ -91,6 +92,7 @@ class LiveStep:
         self._spec = spec
         self._span = span
         self._mark = (0.0, self.started)
+        self._took: float | None = None
         self._base = 0.0
         self._curve = ProgressCurve()
         # In a resumed run: what its first report says was done is what was done before.
@@ -207,7 +209,9 @@ class LiveStep:
         return run_child(argv, env=env, check=check, timeout=timeout)
 
     def elapsed(self) -> float:
-        """Return the seconds since the start."""
+        """Return the seconds since the start; of a step that has ended what was recorded."""
+        if self._took is not None:
+            return self._took
         return max(0.0, self.of_run.runtime.clock.monotonic() - self.started)
 
     def progress(self, now: float) -> Progress:
@@ -281,6 +285,7 @@ class LiveStep:
             return
         self.ended = True
         now = self.of_run.runtime.clock.monotonic()
+        self._took = max(0.0, now - self.started)
         closing: list[e.Event] = []
         ids: dict[str, Any] = {
             "time_unix_nano": now_ns,
@@ -293,7 +298,7 @@ class LiveStep:
             e.StepFinished(
                 status=outcome.status,
                 result=outcome.result,
-                duration_seconds=max(0.0, now - self.started),
+                duration_seconds=self._took,
                 progress=self.progress(now),
                 progress_curve=self._curve.points(),
                 error=outcome.error,

@@ -97,20 +97,20 @@ class RunSteps:
         )
 
     def ended(self, step: LiveStep, outcome: Outcome) -> None:
-        """Take a step out of the running ones."""
+        """Take a step out of the running ones; a skipped one leaves the count."""
         self._running.pop(step.span_id, None)
         if step.nested:
             return
-        position = self.plan.position(step.step_id)
         if outcome.status == "skipped":
             self.plan.skip(step.step_id)
         elif outcome.status == "completed":
             self.completed.add(step.step_id)
         self._runtime.console.step_finished(
+            step_id=step.step_id,
             title=step.title,
             status=outcome.status,
-            duration_seconds=self._runtime.clock.monotonic() - step.started,
-            position=position,
+            duration_seconds=step.elapsed(),
+            position=self.plan.position(step.step_id),
             total=self.plan.total,
             eta_seconds=self._eta(),
             elapsed_seconds=self.elapsed(),

@@ -216,6 +216,7 @@ class Console(Protocol):
     def step_finished(
         self,
         *,
+        step_id: str,
         title: str,
         status: str,
         duration_seconds: float,

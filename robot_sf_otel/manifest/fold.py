@@ -431,6 +431,7 @@ class RunFold:
             duration_seconds=duration,
             status=self.status,
             status_reason=end.reason if end is not None else None,
+            error=end.error if end is not None else None,
             initiator=header.initiator,
             argv=header.argv,
             cwd=header.cwd,
@@ -440,7 +441,7 @@ class RunFold:
             tags=self._tags,
             enabled_steps=plan.ids,
             artifact_dir=header.artifact_dir,
-            host=self._facts["host"],
+            host=self._host(header),
             vcs=self._facts["vcs"],
             runtime=self._facts["runtime"],
             steps=steps,
@@ -455,6 +456,11 @@ class RunFold:
             imported=header.imported,
             self_cost=cost,
         )
+
+    def _host(self, header: e.RunStarted) -> dict[str, Any]:
+        """Return the facts of the host; of a run that ended before they were in, its name alone."""
+        name = (header.process or "").rpartition(":")[0]
+        return self._facts["host"] or ({"hostname": name} if name else {})
 
     def _entries(self, plan: Plan) -> list[StepExecutionEntry]:
         """Executions and skips in the order in which they came, then what was not reached."""

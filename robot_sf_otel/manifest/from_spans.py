@@ -14,6 +14,7 @@ from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.codec import clip, jsonable, metric_value
 from robot_sf_otel.manifest.schema import ErrorInfo, MetricValue, Progress
 from robot_sf_otel.manifest.spans import ERROR, RecordedSpan
+from robot_sf_otel.semconv.spans import OTHER_ERROR
 
 if TYPE_CHECKING:
     from robot_sf_otel.manifest.schema import RunStatus, StepStatus
@@ -301,6 +302,9 @@ def run_finished(root: RecordedSpan, redact: Redactor) -> e.RunFinished:
     """Return the end of a run, as its root span has it."""
     start, end = root.start_ns, root.end_ns
     ending = ending_of(root, redact)
+    error = ending.error
+    if error is not None and error.type in {OTHER_ERROR, ending.result}:
+        error = None  # nobody said which; the reason says the rest
     return e.RunFinished(
         time_unix_nano=end,
         trace_id=root.trace_id,
@@ -309,7 +313,7 @@ def run_finished(root: RecordedSpan, redact: Redactor) -> e.RunFinished:
         result=ending.result,
         duration_seconds=max(0.0, (end - start) / e.NANOSECONDS),
         reason=ending.reason,
-        error=ending.error,
+        error=error,
     )
 
 

@@ -16,6 +16,7 @@ from robot_sf_otel.manifest.facts import (
     evidence_sentence,
     is_dirty,
 )
+from robot_sf_otel.manifest.failures import Failure, failures
 from robot_sf_otel.manifest.formats import (
     PROGRESS_FIELDS,
     UNKNOWN,
@@ -99,7 +100,7 @@ def render_markdown(
         *_verdict(record),
         *_steps(record, links),
         *_timeline(record),
-        *_errors(record.steps),
+        *_errors(failures(record)),
         *_findings("Recommendations", record.recommendations),
         *_findings("Anomalies", record.anomalies),
         *_perf_tests(record),
@@ -242,15 +243,13 @@ def _links(artifacts: list[Artifact], links: Links) -> str:
     return ", ".join(shown)
 
 
-def _errors(steps: list[StepExecutionEntry]) -> list[str]:
-    failed = [step for step in steps if step.error is not None]
+def _errors(failed: list[Failure]) -> list[str]:
     if not failed:
         return []
     lines = ["## Errors", ""]
-    for step in failed[:_MAX_ERRORS]:
-        attempt = f" (attempt {step.attempt})" if step.attempt > 1 else ""
-        lines += [f"### {escape(step.display_name)}{attempt}", ""]
-        lines += _error(step.error) if step.error else []
+    for one in failed[:_MAX_ERRORS]:
+        attempt = f" (attempt {one.attempt})" if one.attempt > 1 else ""
+        lines += [f"### {escape(one.where)}{attempt}", "", *_error(one.error)]
     if len(failed) > _MAX_ERRORS:
         lines += [f"{len(failed) - _MAX_ERRORS:,} more in manifest.json.", ""]
     return lines

@@ -308,6 +308,7 @@ class ImportInfo(Struct, kw_only=True):
 class PipelineRunRecord(Struct, kw_only=True):
     """manifest.json: everything that is known about one run.
 
+    `error` is the exception that left the run, whether or not it had left a step before.
     `worker_telemetry` has the figures of processes on other hosts, by `<host>:<pid>`; only an
     imported run has them.
     """
@@ -322,6 +323,7 @@ class PipelineRunRecord(Struct, kw_only=True):
     duration_seconds: float | None = None
     status: RunStatus = "pending"
     status_reason: str | None = None
+    error: ErrorInfo | None = None
     initiator: str | None = None
     argv: list[str] = []
     cwd: str | None = None

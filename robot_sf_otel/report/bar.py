@@ -85,22 +85,21 @@ class BarDisplay:
 
     def step_finished(
         self,
-        name: str,
+        view: StepView,
         status: str,
-        *,
-        duration_seconds: float,
         eta_seconds: float | None,
         elapsed_seconds: float,
     ) -> None:
         """Let a step scroll away as a permanent line with its duration."""
         self._eta, self._elapsed = eta_seconds, elapsed_seconds
         left = list(self._views)
-        for view in left:
-            if messages.step_name(view.title, view.position, view.total_steps) == name:
-                left.remove(view)
+        for shown in left:
+            if shown.step_id == view.step_id:
+                left.remove(shown)
                 break
         self._views = left
-        outcome = messages.outcome(status, duration_seconds)
+        name = messages.step_name(view.title, view.position, view.total_steps)
+        outcome = messages.outcome(status, view.elapsed_seconds)
         self._keep(f"{name} – {outcome}", None, status)
         self._draw()
 

@@ -44,14 +44,12 @@ class Display(Protocol):
 
     def step_finished(
         self,
-        name: str,
+        view: StepView,
         status: str,
-        *,
-        duration_seconds: float,
         eta_seconds: float | None,
         elapsed_seconds: float,
     ) -> None:
-        """A step ended; `name` is `messages.step_name` of it."""
+        """A step ended; the time of the view is how long it took."""
         ...
 
     def tick(
@@ -164,6 +162,7 @@ class ConsoleProgress:
 
     def step_finished(  # noqa: PLR0917 - the order of the port that it implements
         self,
+        step_id: str,
         title: str,
         status: str,
         duration_seconds: float,
@@ -175,14 +174,10 @@ class ConsoleProgress:
         """Say how a step ended; the arguments are those of `step_started`."""
         with self._shown() as display:
             if display is not None:
-                name = messages.step_name(title, position, total)
-                display.step_finished(
-                    name,
-                    status,
-                    duration_seconds=duration_seconds,
-                    eta_seconds=eta_seconds,
-                    elapsed_seconds=elapsed_seconds,
+                ended = StepView(
+                    step_id, title, position, total, 0, None, "it", None, duration_seconds
                 )
+                display.step_finished(ended, status, eta_seconds, elapsed_seconds)
 
     def tick(
         self,

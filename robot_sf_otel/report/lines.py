@@ -53,18 +53,15 @@ class LineDisplay:
 
     def step_finished(
         self,
-        name: str,
+        view: StepView,
         status: str,
-        *,
-        duration_seconds: float,
         eta_seconds: float | None,
         elapsed_seconds: float,
     ) -> None:
         """Say how a step ended and how long it took."""
-        self._eta_said |= eta_seconds is not None
-        note = messages.outcome(status, duration_seconds)
-        line = messages.step_line(name, eta_seconds, elapsed_seconds, note)
-        self._say(line, sparing=status in {"completed", "skipped"})
+        note = messages.outcome(status, view.elapsed_seconds)
+        sparing = status in {"completed", "skipped"}
+        self._step(view, eta_seconds, elapsed_seconds, note, sparing=sparing)
 
     def tick(
         self, steps: Sequence[StepView], eta_seconds: float | None, elapsed_seconds: float
@@ -100,10 +97,19 @@ class LineDisplay:
     def close(self) -> None:
         """Nothing was opened."""
 
-    def _step(self, view: StepView, eta_seconds: float | None, elapsed_seconds: float) -> None:
+    def _step(
+        self,
+        view: StepView,
+        eta_seconds: float | None,
+        elapsed_seconds: float,
+        note: str = "",
+        *,
+        sparing: bool = True,
+    ) -> None:
         name = messages.step_name(view.title, view.position, view.total_steps)
         self._eta_said |= eta_seconds is not None
-        self._say(messages.step_line(name, eta_seconds, elapsed_seconds))
+        line = messages.step_line(name, eta_seconds, elapsed_seconds, note)
+        self._say(line, sparing=sparing)
 
     def _say(self, text: str, level: str = "INFO", *, sparing: bool = True) -> None:
         now = self._clock()

@@ -117,7 +117,7 @@ def add_status(
     if record.steps:
         page.line()
         tables.add_steps(page, record, now, usage=False, limit=_STEPS, history=history)
-    tables.add_errors(page, record.steps, trace=False, limit=_ERRORS)
+    tables.add_errors(page, record, trace=False, limit=_ERRORS)
     tables.add_findings(page, "Recommendations", record.recommendations)
     tables.add_findings(page, "Anomalies", record.anomalies)
     if record.status == "running" or not record.telemetry:

@@ -45,7 +45,7 @@ def add_summary(
     if record.steps:
         page.heading("Steps")
         tables.add_steps(page, record, now, usage=True, limit=_STEPS)
-    tables.add_errors(page, record.steps, trace=True, limit=_ERRORS)
+    tables.add_errors(page, record, trace=True, limit=_ERRORS)
     tables.add_findings(page, "Recommendations", record.recommendations)
     tables.add_findings(page, "Anomalies", record.anomalies)
     _add_perf_tests(page, record)

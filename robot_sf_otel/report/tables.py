@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from robot_sf_otel.manifest.facts import evidence_sentence, exact_phrase
+from robot_sf_otel.manifest.failures import failures
 from robot_sf_otel.manifest.formats import (
     PROGRESS_FIELDS,
     TELEMETRY_FIELDS,
@@ -235,18 +236,16 @@ def _selected(
     return [rows[index] for index in chosen], len(rows) - len(chosen)
 
 
-def add_errors(page: Page, steps: Sequence[StepExecutionEntry], *, trace: bool, limit: int) -> None:
-    """Add what went wrong in steps: type, message and, if wanted, the traceback."""
-    failed = [step for step in steps if step.error is not None]
+def add_errors(page: Page, record: PipelineRunRecord, *, trace: bool, limit: int) -> None:
+    """Add what went wrong: type, message and, if wanted, the traceback."""
+    failed = failures(record)
     if not failed:
         return
     page.heading("Errors")
-    for step in failed[:limit]:
-        error = step.error
-        if error is None:
-            continue
-        attempt = f" (attempt {step.attempt})" if step.attempt > 1 else ""
-        text = Text(f"{plain(step.display_name, _CELL)}{attempt}: ")
+    for one in failed[:limit]:
+        error = one.error
+        attempt = f" (attempt {one.attempt})" if one.attempt > 1 else ""
+        text = Text(f"{plain(one.where, _CELL)}{attempt}: ")
         text.append(plain(error.type, _CELL), "red")
         if error.exit_code is not None:
             text.append(f" (exit code {error.exit_code})")

@@ -20,6 +20,7 @@ from robot_sf_otel.manifest.events import (
     RunFinished,
     RunRecovered,
     StepProgress,
+    TelemetryFault,
     WorkerLost,
 )
 from robot_sf_otel.manifest.formats import mebibytes
@@ -170,6 +171,20 @@ def close_dead_run(
         status=status if dry_run else end.status,
         reason=end.reason,
     )
+
+
+def add_fault(run_dir: Path, now_ns: int, where: str, error: Exception) -> None:
+    """Add to a run that was closed what failed afterwards: nobody else would say it.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with alone(run_dir):
+        fault = TelemetryFault(
+            time_unix_nano=now_ns, where=where, message=f"{type(error).__name__}: {error}"
+        )
+        _write(RunPaths(run_dir).journal, [fault])
+        _derive(run_dir)
 
 
 def lost_workers(

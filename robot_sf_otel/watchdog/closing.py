@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import msgspec
 
 from robot_sf_otel.store.identity import ProcessIdentity
-from robot_sf_otel.store.recovery import close_dead_run
+from robot_sf_otel.store.recovery import add_fault, close_dead_run
 from robot_sf_otel.watchdog.evidence import Evidence, cause, status_in_stat, status_of_pidfd
 
 
@@ -22,12 +23,14 @@ class Task(msgspec.Struct, kw_only=True):
         oom_kills: The cgroup's `oom_kill` at the start.
         terminal: The terminal that the process drew a bar on.
         on_finish: The operator's command.
+        folder: The working directory of the process, where that command runs.
     """
 
     owner: ProcessIdentity
     oom_kills: int | None = None
     terminal: str | None = None
     on_finish: str | None = None
+    folder: str | None = None
 
 
 def close_lost_run(
@@ -56,9 +59,18 @@ def close_lost_run(
         Path(run_dir), noticed_ns, owner=told.owner, ended_ns=noticed_ns, cause=cause(evidence)
     )
     if outcome.action == "closed" and told.on_finish:
-        from robot_sf_otel.on_finish import start_on_finish
+        _tell(told.on_finish, Path(run_dir), told.folder)
 
-        start_on_finish(told.on_finish, Path(run_dir), "failed")
+
+def _tell(command: str, run_dir: Path, folder: str | None) -> None:
+    """Start the operator's command where the pipeline was; nobody is there to be warned."""
+    from robot_sf_otel.on_finish import start_on_finish
+
+    try:
+        there = folder is not None and os.path.isdir(folder)  # noqa: PTH112 - a string is had
+        start_on_finish(command, run_dir, "failed", folder=folder if there else "/")
+    except (OSError, ValueError) as error:
+        add_fault(run_dir, time.time_ns(), "on_finish", error)
 
 
 def _oom_kills(told: Task) -> int | None:

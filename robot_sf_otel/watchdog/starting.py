@@ -13,7 +13,7 @@ import os
 import select
 import signal
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +23,7 @@ from robot_sf_otel.store.identity import ProcessIdentity, is_alive, process_iden
 from robot_sf_otel.watchdog import waiting
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
     from robot_sf_otel.config import Config
@@ -31,8 +32,9 @@ START_SECONDS: Final = 2.0
 """Longest wait for the shell that starts it, usually a millisecond."""
 
 _SHELL: Final = "/bin/sh"
-# The shell ends at once, so that what it started is an orphan; stdin is that of the shell.
-_ORPHAN: Final = '"$@" </dev/null >/dev/null 2>&1 & echo $!'
+# The shell ends at once, so that what it started is an orphan. What it got as its stdin is handed
+# on under the number `waiting.HANDED`: stdin of what runs in the background may be another.
+_ORPHAN: Final = f'exec {waiting.HANDED}<&0; "$@" </dev/null >/dev/null 2>&1 & echo $!'
 _NOT_INHERITED: Final = (env.RUN_DIR, env.TRACEPARENT, env.ON_FINISH)
 _DEFAULT_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD)
 
@@ -122,7 +124,8 @@ class Watchdog:
             raise OSError("the interpreter's path is not known")
         answer, given = os.pipe()
         try:
-            shell = _spawn(command, self._environment(run_dir, me), given)
+            with _handle() as handle:
+                shell = _spawn(command, self._environment(run_dir, me), handle, given)
             os.close(given)
             given = -1
             said = _line(answer)
@@ -141,6 +144,7 @@ class Watchdog:
             "oom_kills": _oom_kills(),
             "terminal": self._terminal(),
             "on_finish": self._config.on_finish,
+            "folder": _folder(),
         }
         kept = {name: text for name, text in os.environ.items() if name not in _NOT_INHERITED}
         return {**kept, waiting.RUN_DIR: str(run_dir), waiting.TASK: json.dumps(task)}
@@ -159,6 +163,13 @@ class Watchdog:
             return None
 
 
+def _folder() -> str | None:
+    try:
+        return os.getcwd()  # noqa: PTH109 - a string is wanted
+    except OSError:  # it was deleted under the process
+        return None
+
+
 def _oom_kills() -> int | None:
     from robot_sf_otel.system_metrics.cgroup import CgroupSensor
 
@@ -168,14 +179,34 @@ def _oom_kills() -> int | None:
         return None
 
 
-def _spawn(command: list[str], environment: dict[str, str], stdout: int) -> int:
+@contextmanager
+def _handle() -> Generator[int]:
+    """Open what tells of the end of this process, even of one that is over before anybody looks.
+
+    A pidfd that was open by then is also what the kernel says the cause of. /dev/null stands for it
+    where there is none.
+
+    Raises:
+        OSError: No file can be opened.
+    """
+    try:
+        fd = os.pidfd_open(os.getpid())
+    except (AttributeError, OSError):  # not Linux, an old kernel, Python or sandbox
+        fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _spawn(command: list[str], environment: dict[str, str], stdin: int, stdout: int) -> int:
     """Start a process without running Python code in a copy of this one, which may have threads.
 
     Raises:
         OSError: It cannot be started.
     """
     files = [
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_DUP2, stdin, 0),
         (os.POSIX_SPAWN_DUP2, stdout, 1),
         (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
     ]

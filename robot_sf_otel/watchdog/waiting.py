@@ -17,10 +17,12 @@ import time
 # Plain constants and no `typing`: that alone would take 10 ms and 2 MB.
 POLL_SECONDS = 0.5
 """Time between two looks at the process where the kernel does not tell of its end."""
+HANDED = 3
+"""Descriptor under which the process handed over its pidfd, where there is such a thing."""
 RUN_DIR = "_ROBOT_SF_OTEL_WATCHED_RUN"
 """Variable that names the run directory."""
 TASK = "_ROBOT_SF_OTEL_WATCHDOG_TASK"
-"""Variable that holds the rest as JSON: `path`, `owner`, `oom_kills`, `terminal`, `on_finish`."""
+"""Variable that holds the rest as JSON: `path`, and the fields of `closing.Task`."""
 
 _TAIL = 16 * 1024
 _CLOSING = (b'"event":"run_finished"', b'"event":"run_recovered"')
@@ -54,7 +56,7 @@ def _wait(pid: int, started: str) -> tuple[int, bytes, int | None] | None:
     # Orphans go to the nearest subreaper, which may be the very process that is watched.
     if os.getppid() == pid:
         return None
-    fd = wait_for_end(pid, started)
+    fd = wait_for_end(pid, started, handed(pid))
     return time.time_ns(), stat_of(pid), fd
 
 
@@ -66,35 +68,56 @@ def _leave() -> None:
         pass  # it was started as the leader of a session
     os.chdir("/")
     for name in os.listdir("/dev/fd"):  # noqa: PTH208 - nor is pathlib
-        if int(name) > _STDERR:
+        if int(name) > _STDERR and int(name) != HANDED:
             try:  # noqa: SIM105
                 os.close(int(name))
             except OSError:
                 pass  # the one that the list was read with
 
 
-def wait_for_end(pid: int, started: str) -> int | None:
+def handed(pid: int) -> int | None:
+    """Return the pidfd of a process that it handed over itself, None where it could not.
+
+    One that is opened here may come too late: of a process that is gone nothing can be opened. What
+    else a shell leaves under that number would be taken for the end of a process that lives.
+    """
+    try:
+        fd = os.open(f"/proc/self/fdinfo/{HANDED}", os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        told = os.read(fd, 4096)
+    finally:
+        os.close(fd)
+    own = (b"Pid:\t%d" % pid, b"Pid:\t-1")  # -1: it has ended, and somebody waited for it
+    return HANDED if any(line in own for line in told.splitlines()) else None
+
+
+def wait_for_end(pid: int, started: str, pidfd: int | None = None) -> int | None:
     """Wait until a process has ended; return its pidfd where there is such a thing.
 
     Args:
         pid: The process.
         started: When it was started, so that another one of the same number is told apart; `-`
             where that is not known.
+        pidfd: Its pidfd, if there is one already.
     """
     if sys.platform == "darwin":
         _wait_for_event(pid)
         return None
-    try:
-        fd = os.pidfd_open(pid)
-    except (AttributeError, OSError):  # an old kernel, Python or sandbox; or it is gone
-        while is_running(stat_of(pid), started):
-            time.sleep(POLL_SECONDS)
-        return None
-    if is_running(stat_of(pid), started):
-        poller = select.poll()
-        poller.register(fd, select.POLLIN)
-        poller.poll()
-    return fd
+    if pidfd is None:
+        try:
+            pidfd = os.pidfd_open(pid)
+        except (AttributeError, OSError):  # an old kernel, Python or sandbox; or it is gone
+            while is_running(stat_of(pid), started):
+                time.sleep(POLL_SECONDS)
+            return None
+        if not is_running(stat_of(pid), started):
+            return pidfd
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    poller.poll()
+    return pidfd
 
 
 def _wait_for_event(pid: int) -> None:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from robot_sf_otel.report.terminal import RESTORE
+from robot_sf_otel.store.identity import host_name
 from robot_sf_otel.store.lock import is_locked, owner_state
+from robot_sf_otel.watchdog.evidence import status_of_pidfd
 from tests.integration.scripts import Running, wait_until
 
 if TYPE_CHECKING:
@@ -90,6 +92,18 @@ def exists(pid: int) -> bool:
     except OSError:
         return False
     return stat.rpartition(b")")[2].split()[0] != b"Z"
+
+
+def kernel_tells_of_processes_that_were_waited_for() -> bool:
+    """Whether a pidfd has the exit status of a process that is gone: Linux 6.15 and later."""
+    if not hasattr(os, "pidfd_open"):
+        return False
+    with subprocess.Popen(["true"]) as process:
+        fd = os.pidfd_open(process.pid)
+    try:
+        return status_of_pidfd(fd) is not None
+    finally:
+        os.close(fd)
 
 
 def numbers(script: Running) -> list[int]:
@@ -239,6 +253,9 @@ def test_process_that_is_killed_as_soon_as_its_run_is_open_leaves_it_closed(
         code=-signal.SIGKILL,
     )
     wait_until(lambda: is_closed(scripts), "closed")
+    assert scripts.record.host["hostname"] == host_name()
+    if kernel_tells_of_processes_that_were_waited_for():
+        assert "was killed by SIGKILL" in scripts.events("run_recovered")[0]["reason"]
 
 
 def test_lock_that_a_child_of_the_dead_process_holds_changes_nothing(scripts: Scripts) -> None:
@@ -285,6 +302,19 @@ def test_operators_command_is_told_of_the_failure(scripts: Scripts, tmp_path: Pa
     script.says("training")
     wait_until(told.exists, "told")
     assert told.read_text() == "failed hello\n"
+
+
+@pytest.mark.parametrize("command", ["./tell.sh", "sh tell.sh"])
+@pytest.mark.parametrize("last_words", ["os.kill(os.getpid(), signal.SIGKILL)", "os._exit(5)"])
+def test_operators_command_runs_in_the_folder_of_the_pipeline(
+    scripts: Scripts, command: str, last_words: str
+) -> None:
+    tell = scripts.write("#!/bin/sh\necho $2 > told.new && mv told.new told.txt\n", "tell.sh")
+    tell.chmod(0o755)
+    told = scripts.folder / "told.txt"
+    scripts.start(TRAINING, last_words, env={**ON, "ROBOT_SF_OTEL_ON_FINISH": command}).ends()
+    wait_until(told.exists, "told")
+    assert told.read_text() == "failed\n"
 
 
 # --------------------------------------------------------------------- the kernel ran out of memory
@@ -444,9 +474,7 @@ def test_it_holds_nothing_of_the_pipeline_and_little_memory(scripts: Scripts) ->
     )
     (watchdog,) = numbers(script)
     proc = Path("/proc") / str(watchdog)
-    poll = lambda: (proc / "wchan").exists() and "pidfd" in open_files(proc)  # noqa: E731
-    wait_until(poll, "waits")
-    assert open_files(proc) <= {"/dev/null", "anon_inode:[pidfd]", "pidfd"}
+    wait_until(lambda: open_files(proc) == {"/dev/null", "pidfd"}, "holds nothing else")
     assert (proc / "cwd").readlink() == Path("/")
     assert os.getsid(watchdog) != os.getsid(script.pid)
     rollup = dict(line.split()[:2] for line in lines_of(proc / "smaps_rollup"))

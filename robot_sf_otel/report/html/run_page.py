@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from robot_sf_otel.manifest.events import NANOSECONDS, rfc3339
 from robot_sf_otel.manifest.facts import environment_facts, eta_sentence, evidence_sentence
+from robot_sf_otel.manifest.failures import failures
 from robot_sf_otel.manifest.formats import (
     coarse_duration,
     duration,
@@ -26,6 +27,7 @@ from robot_sf_otel.report.html.parts import count, said, values
 from robot_sf_otel.report.html.series import rounded
 
 if TYPE_CHECKING:
+    from robot_sf_otel.manifest.failures import Failure
     from robot_sf_otel.manifest.schema import (
         Anomaly,
         PerformanceRecommendation,
@@ -59,6 +61,7 @@ def render_run(source: Source, *, lies_in: str | None, command: str) -> bytes:
         command: What makes this page again, for its foot.
     """
     record = source.run.record
+    failed = failures(record)
     charts = c.charts_of(source.readings)
     findings = _findings(source, charts)
     lanes, left_out = lanes_of(record, source.timeline)
@@ -75,8 +78,8 @@ def render_run(source: Source, *, lies_in: str | None, command: str) -> bytes:
         verdict=_verdict(record, end),
         facts=_facts(source),
         running=_running(record),
-        errors=_errors(record.steps),
-        errors_left_out=max(0, sum(s.error is not None for s in record.steps) - _MOST_ERRORS),
+        errors=[_error(one, record.steps) for one in failed[:_MOST_ERRORS]],
+        errors_left_out=max(0, len(failed) - _MOST_ERRORS),
         findings=findings,
         lanes=lanes,
         lanes_left_out=left_out,
@@ -192,30 +195,24 @@ def _progress(step: StepExecutionEntry) -> str:
     return said(f"{number(done.done)} {done.unit}", 80) if done.done else ""
 
 
-def _errors(steps: list[StepExecutionEntry]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    for step in steps:
-        error = step.error
-        if error is None or len(found) == _MOST_ERRORS:
-            continue
-        trace = (error.stacktrace or "").strip("\n")
-        message = error.message.strip()
-        found.append(
-            {
-                "step": said(step.display_name, 120),
-                "attempt": step.attempt,
-                "made_good": any(
-                    other.status == "completed" and other.attempt > step.attempt
-                    for other in steps
-                    if (other.step_id, other.parent_step_id) == (step.step_id, step.parent_step_id)
-                ),
-                "type": said(error.type, 120),
-                "exit_code": error.exit_code,
-                "message": message if len(message) <= _TRACE else f"{message[:_TRACE]}…",
-                "trace": trace if len(trace) <= _TRACE else f"…{trace[-_TRACE:]}",
-            }
-        )
-    return found
+def _error(failure: Failure, steps: list[StepExecutionEntry]) -> dict[str, Any]:
+    error, step = failure
+    trace = (error.stacktrace or "").strip("\n")
+    message = error.message.strip()
+    return {
+        "where": said(failure.where, 120),
+        "attempt": failure.attempt,
+        "made_good": step is not None
+        and any(
+            other.status == "completed" and other.attempt > step.attempt
+            for other in steps
+            if (other.step_id, other.parent_step_id) == (step.step_id, step.parent_step_id)
+        ),
+        "type": said(error.type, 120),
+        "exit_code": error.exit_code,
+        "message": message if len(message) <= _TRACE else f"{message[:_TRACE]}…",
+        "trace": trace if len(trace) <= _TRACE else f"…{trace[-_TRACE:]}",
+    }
 
 
 def _findings(source: Source, charts: list[c.Chart]) -> list[dict[str, Any]]:

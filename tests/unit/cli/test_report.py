@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import html
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from robot_sf_otel.manifest.codec import decode_document
-from robot_sf_otel.manifest.schema import PipelineRunRecord
+from robot_sf_otel.manifest.schema import ErrorInfo, PipelineRunRecord
 from tests.data import sample_runs
 from tests.data.ended_runs import write_run
+from tests.data.sample_runs import Story
 from tests.unit.cli.answer import Answer
 
 if TYPE_CHECKING:
@@ -29,6 +32,27 @@ def root(tmp_path: Path) -> Path:
     ):
         story().write(tmp_path / "output")
     return tmp_path / "output"
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "html", "json"])
+def test_every_report_has_the_traceback_of_what_ended_the_run_outside_its_steps(
+    root: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    story = Story("20260101T050000Z-outside-ffffff")
+    story.end(story.begin("a"))
+    trace = 'Traceback (most recent call last):\n  File "main.py", line 7\nKeyError: rate'
+    error = ErrorInfo(type="KeyError", message="rate", stacktrace=trace)
+    story.finish("failed", result="failure", reason="KeyError: rate", error=error)
+    story.write(root)
+
+    shown = Answer(capsys, "summary", story.run_id, "--format", form).out
+    assert re.search(r"File \W+main\.py\W+, line 7", html.unescape(shown))
+    if form == "json":
+        record = decode_document(shown.encode(), PipelineRunRecord)
+        assert record.error == error
+        assert record.steps[0].error is None
+    else:
+        assert "The run itself" in shown
 
 
 # -- which run ------------------------------------------------------------------------------------

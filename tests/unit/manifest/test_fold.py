@@ -85,6 +85,14 @@ def test_duration_of_a_step_is_the_monotonic_one_and_not_the_difference_of_times
     assert record.steps[0].duration_seconds == 7.5
 
 
+def test_host_is_that_of_the_process_until_its_facts_are_in() -> None:
+    header = started(process="box:a:7")
+    assert fold(header).host == {"hostname": "box:a"}
+    facts = e.ParamsLogged(time_unix_nano=START, host={"hostname": "box", "os": "Linux"})
+    assert fold(header, facts).host == {"hostname": "box", "os": "Linux"}
+    assert fold(started()).host == {}
+
+
 def test_first_terminal_status_stays_until_the_run_is_resumed() -> None:
     first: list[e.Event] = [started(), end("cancelled", at=3)]
     assert fold(*first, end("completed")).status == "cancelled"

@@ -189,6 +189,14 @@ def test_a_run_is_never_skipped() -> None:
     assert (ended.status, ended.result) == ("completed", "skip")
 
 
+@pytest.mark.parametrize(("told", "kind"), [("_OTHER", None), ("OSError", "OSError")])
+def test_a_failed_run_has_no_error_of_a_kind_that_nobody_knows(told: str, kind: str | None) -> None:
+    root = recorded_root(status=StatusCode.ERROR, attributes={semconv.ERROR_TYPE: told})
+    error = from_spans.run_finished(root, REDACT).error
+
+    assert (error.type if error is not None else None) == kind
+
+
 def test_a_failed_run_gives_type_and_message_as_its_reason() -> None:
     events = [exception("ValueError", "bad")]
     ended = from_spans.run_finished(recorded_root(status=StatusCode.ERROR, events=events), REDACT)

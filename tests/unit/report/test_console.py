@@ -114,7 +114,7 @@ def test_a_step_end_tells_its_duration(
 ) -> None:
     console = ConsoleProgress("lines", clock=clock)
     began(console)
-    console.step_finished(TITLE, status, 123.0, 2, 5, None, 243.0)
+    console.step_finished("collect", TITLE, status, 123.0, 2, 5, None, 243.0)
 
     assert said[-1] == f"INFO Step 2/5 – {TITLE} – {outcome} (ETA --, elapsed 4m)\n"
 
@@ -151,8 +151,8 @@ def test_thousands_of_short_steps_are_not_told_one_by_one(said: list[str], clock
     for index in range(5000):
         clock.now += 0.001
         console.step_started("s", "s", index + 1, 5000, None, 0.0)
-        console.step_finished("s", "completed", 0.001, index + 1, 5000, None, 0.0)
-    console.step_finished("s", "failed", 0.001, 5000, 5000, None, 0.0)
+        console.step_finished("s", "s", "completed", 0.001, index + 1, 5000, None, 0.0)
+    console.step_finished("s", "s", "failed", 0.001, 5000, 5000, None, 0.0)
     console.run_finished("failed", 5.0)
 
     assert len(said) < 200
@@ -233,7 +233,7 @@ def test_a_display_that_breaks_is_a_counted_fault(
     began(console)
     monkeypatch.setattr("robot_sf_otel.report.lines.LineDisplay._say", broken)
     console.step_started("x", "x", 1, 1, None, 0.0)
-    console.step_finished("x", "completed", 1.0, 1, 1, None, 0.0)
+    console.step_finished("x", "x", "completed", 1.0, 1, 1, None, 0.0)
     console.run_finished("completed", 1.0)
 
     assert guard.drain() == [("console", "OSError: gone", 3)]
@@ -278,7 +278,7 @@ def test_a_forked_child_draws_nothing(pseudo_terminal: PseudoTerminal, clock: Cl
     if child == 0:
         clock.now += 1
         console.tick([view()], None, 1.0)
-        console.step_finished(TITLE, "completed", 1.0, 2, 5, None, 0.0)
+        console.step_finished("collect", TITLE, "completed", 1.0, 2, 5, None, 0.0)
         console.run_finished("completed", 1.0)
         console.silence()
         console.step_started("x", "x", 1, 1, None, 0.0)
@@ -311,7 +311,7 @@ def test_the_bar_shows_steps_and_leaves_their_lines(
     assert max(map(len, rows)) < 80
 
     clock.now += 1
-    console.step_finished(TITLE, "completed", 123.0, 2, 5, None, 243.0)
+    console.step_finished("collect", TITLE, "completed", 123.0, 2, 5, None, 243.0)
     console.run_finished("completed", 300.0, Path("/x/manifest.md"))
 
     assert pseudo_terminal.show().text == [
@@ -321,6 +321,21 @@ def test_the_bar_shows_steps_and_leaves_their_lines(
         "Report: /x/manifest.md",
     ]
     assert said == []
+
+
+def test_the_row_of_a_skipped_step_goes_with_its_end(
+    pseudo_terminal: PseudoTerminal, clock: Clock
+) -> None:
+    console = ConsoleProgress("auto", clock=clock, stream=pseudo_terminal.stream, environ=UTF8)
+    began(console)
+    console.tick([view()], None, 1.0)
+    clock.now += 1
+    console.step_finished("collect", TITLE, "skipped", 1.0, None, 4, None, 1.0)
+    shown = pseudo_terminal.show()
+
+    assert f"↷ Step – {TITLE} – skipped" in shown.text
+    assert not any("2/5" in row for row in shown.rows)
+    console.run_finished("completed", 1.0)
 
 
 def test_the_bar_fits_a_narrow_terminal(small_terminal: PseudoTerminal, clock: Clock) -> None:
@@ -345,7 +360,7 @@ def test_without_unicode_and_colour_the_bar_is_plain(
     clock.now += 1
     console.tick([view(title="Ünï\x1b]0;x\x07 " + "x" * 99, done=120)], None, 1.0)
     clock.now += 1
-    console.step_finished(TITLE, "failed", 1.0, 2, 5, None, 1.0)
+    console.step_finished("collect", TITLE, "failed", 1.0, 2, 5, None, 1.0)
     console.run_finished("failed", 1.0, reason="no")
     ascii_terminal.show()
 
@@ -362,7 +377,7 @@ def test_a_stopped_terminal_gets_its_lines_later(
     monkeypatch.setattr("select.select", nothing_is_ready)
     began(console)
     for index in range(1000):
-        console.step_finished(f"s{index}", "completed", 1.0, 1, 1, None, 0.0)
+        console.step_finished(f"s{index}", f"s{index}", "completed", 1.0, 1, 1, None, 0.0)
     monkeypatch.undo()
     clock.now += 1
     console.tick([], None, 1.0)

@@ -14,6 +14,7 @@ from robot_sf_otel import on_finish
 from robot_sf_otel.report.terminal import RESTORE
 from robot_sf_otel.store.identity import process_identity
 from robot_sf_otel.store.journal import iter_raw
+from robot_sf_otel.store.reader import load_run
 from robot_sf_otel.system_metrics import cgroup
 from robot_sf_otel.watchdog.closing import close_lost_run
 from tests.data import sample_runs
@@ -65,13 +66,41 @@ def test_operators_command_is_started_only_by_who_closed_the_run(
 ) -> None:
     started: list[tuple[object, ...]] = []
 
-    def start(*given: object) -> None:
-        started.append(given)
+    def start(*given: object, folder: str) -> None:
+        started.append((*given, folder))
 
     monkeypatch.setattr(on_finish, "start_on_finish", start)
     for _ in range(2):
-        close_lost_run(str(run_dir), task(on_finish="notify"), LATER, STAT, None)
-    assert started == [("notify", run_dir, "failed")]
+        told = task(on_finish="notify", folder=str(run_dir.parent))
+        close_lost_run(str(run_dir), told, LATER, STAT, None)
+    assert started == [("notify", run_dir, "failed", str(run_dir.parent))]
+
+
+@pytest.mark.parametrize("folder", [None, "/no/such/folder"])
+def test_operators_command_runs_at_the_root_where_the_pipelines_folder_is_gone(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, folder: str | None
+) -> None:
+    folders: list[str] = []
+
+    def start(*_: object, folder: str) -> None:
+        folders.append(folder)
+
+    monkeypatch.setattr(on_finish, "start_on_finish", start)
+    close_lost_run(str(run_dir), task(on_finish="notify", folder=folder), LATER, STAT, None)
+    assert folders == ["/"]
+
+
+@pytest.mark.parametrize("command", ["./no-such-command", "notify 'without an end"])
+def test_operators_command_that_cannot_be_started_is_in_the_record(
+    run_dir: Path, command: str
+) -> None:
+    close_lost_run(str(run_dir), task(on_finish=command), LATER, STAT, None)
+    fault = last(run_dir)
+    assert (fault["event"], fault["where"]) == ("telemetry_fault", "on_finish")
+    written = json.loads((run_dir / "manifest.json").read_bytes())
+    assert written["status"] == "failed"
+    assert written["self"]["faults"] == [f"on_finish: {fault['message']}"]
+    assert load_run(run_dir).record.status == "failed"
 
 
 def test_rows_of_the_bar_are_given_back(run_dir: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,13 +31,17 @@ class Shell:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.commands: list[list[str]] = []
         self.environments: list[dict[str, str]] = []
+        self.handed: list[os.stat_result] = []
         self.killed: list[tuple[int, int]] = []
         self.says = f"{os.getpid()}\n".encode()  # a process that certainly lives
         monkeypatch.setattr(starting, "_spawn", self._spawn)
         monkeypatch.setattr(os, "kill", self._kill)
         monkeypatch.setattr(os, "waitpid", self._waitpid)
 
-    def _spawn(self, command: list[str], environment: dict[str, str], stdout: int) -> int:
+    def _spawn(
+        self, command: list[str], environment: dict[str, str], stdin: int, stdout: int
+    ) -> int:
+        self.handed.append(os.fstat(stdin))
         self.commands.append(command)
         self.environments.append(environment)
         os.write(stdout, self.says)
@@ -103,7 +108,20 @@ def test_environment_holds_the_task_and_not_the_run_that_children_join(
     assert task["owner"]["pid"] == os.getpid()
     assert task["on_finish"] == "notify"
     assert task["terminal"] is None
+    assert task["folder"] == str(Path.cwd())
     assert all(Path(entry).is_absolute() for entry in task["path"])
+
+
+def test_folder_that_was_deleted_under_the_process_is_not_known(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def getcwd() -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(os, "getcwd", getcwd)
+    monkeypatch.setattr(sys, "path", ["/absolute"])
+    Watchdog(config()).run_opened(RUN)
+    assert json.loads(shell.environments[0][waiting.TASK])["folder"] is None
 
 
 def test_watchdogs_of_the_parent_are_not_ended_by_a_forked_child(
@@ -143,6 +161,17 @@ def test_first_process_of_a_container_gets_none(
     monkeypatch.setattr(os, "getpid", lambda: 1)
     assert Watchdog(config()).run_opened(RUN) is None
     assert not shell.commands
+
+
+def test_where_there_is_no_pidfd_nothing_is_handed_over(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(pid: int) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "pidfd_open", refuse, raising=False)
+    Watchdog(config()).run_opened(RUN)
+    assert [stat.S_ISCHR(handed.st_mode) for handed in shell.handed] == [True]  # /dev/null
 
 
 @pytest.mark.parametrize("answer", [b"", b"sh: cannot fork\n"])
@@ -185,5 +214,5 @@ def test_system_without_sessions_at_the_start_does_without(
         return 7
 
     monkeypatch.setattr(os, "posix_spawn", posix_spawn)
-    assert starting._spawn(["sh"], {}, 1) == 7
+    assert starting._spawn(["sh"], {}, 0, 1) == 7
     assert asked == [True, False]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import subprocess
@@ -80,6 +81,50 @@ def test_wait_for_another_process_of_that_number_ends_at_once(
     assert fd is not None
     os.close(fd)
     assert child.poll() is None
+
+
+@pytest.fixture
+def another_descriptor(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The number under which a pidfd is handed over is free here, whatever this process has open.
+
+    It is the caller's to open it.
+    """
+    monkeypatch.setattr(waiting, "HANDED", fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 100))
+    yield
+    os.close(waiting.HANDED)
+
+
+def hand_over(fd: int) -> None:
+    os.dup2(fd, waiting.HANDED, inheritable=False)
+    os.close(fd)
+
+
+@linux
+def test_process_that_is_gone_is_known_by_the_pidfd_that_it_handed_over(
+    child: subprocess.Popen[bytes], another_descriptor: None
+) -> None:
+    hand_over(os.pidfd_open(child.pid))
+    assert waiting.handed(child.pid) == waiting.HANDED
+    child.kill()
+    child.wait()
+    assert waiting.handed(child.pid) == waiting.HANDED
+    assert waiting.wait_for_end(child.pid, "1", waiting.HANDED) == waiting.HANDED
+
+
+@linux
+def test_descriptor_that_is_no_pidfd_of_the_process_was_not_handed_over(
+    child: subprocess.Popen[bytes], another_descriptor: None
+) -> None:
+    assert waiting.handed(child.pid) is None
+    hand_over(os.open(os.devnull, os.O_RDONLY))
+    assert waiting.handed(child.pid) is None
+    hand_over(os.pidfd_open(os.getpid()))
+    assert waiting.handed(child.pid) is None
+
+
+def test_descriptor_that_is_not_there_was_not_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "HANDED", 2**20 - 1)
+    assert waiting.handed(os.getpid()) is None
 
 
 @linux
