@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from robot_sf_otel.analysis.eta import EtaEngine
+from robot_sf_otel.analysis.eta import Estimate, EtaEngine
 from robot_sf_otel.analysis.eta_input import past_run, shown, situation, size_parameter
 from robot_sf_otel.manifest.events import NANOSECONDS, EtaShown
 from robot_sf_otel.manifest.schema import Eta
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from robot_sf_otel.manifest.schema import PipelineRunRecord
 
 BOUNDARY_SECONDS: Final = 1.0
-"""Shortest time between two estimates at starts and ends of steps: a run of thousands of short
-steps does not pay for each."""
+"""Shortest time between two estimates at starts and ends of steps, where the last one still holds:
+a run of thousands of short steps does not pay for each."""
+LARGE_SHARE: Final = 0.1
+"""Part of what is left that nobody waits for: the last estimate does not hold without it."""
 BOUNDARY_COST: Final = 0.005
 """CPU seconds of an estimate from which on no step waits for one."""
 WITHIN_SECONDS: Final = 5.0
@@ -55,6 +57,9 @@ class Forecast:
         self._turns = 0
         self._shown: Eta | None = None
         self._shown_at = 0.0
+        self._left = 0.0
+        self._long: tuple[tuple[str, float], ...] = ()
+        self._changes = 0
         self._boundary_due = 0.0
         self._due = 0.0
         self._took = 0.0
@@ -73,7 +78,7 @@ class Forecast:
         """Return the remaining seconds at the start or end of a step, None where unknown."""
         now = self._now()
         # A run of thousands of steps leaves it to the monitor thread: the pipeline must not wait.
-        if now >= self._boundary_due and self._took <= BOUNDARY_COST:
+        if self._took <= BOUNDARY_COST and (now >= self._boundary_due or not self._holds(now)):
             self._work_out(now)
         return self._remaining(now)
 
@@ -110,9 +115,25 @@ class Forecast:
             return None
         return max(0.0, self._shown.remaining_seconds - (now - self._shown_at))
 
+    def _holds(self, now: float) -> bool:
+        """Return whether the last estimate is of this plan, and no long step came to its end early.
+
+        Looked at before each step's start and end: few steps are a large part of what is left.
+        """
+        steps = self._run.steps
+        if steps.plan.changes != self._changes:
+            return False
+        since = now - self._shown_at
+        large = LARGE_SHARE * (self._left - since)
+        return not any(
+            seconds - since > large and step_id in steps.completed
+            for step_id, seconds in self._long
+        )
+
     def _work_out(self, now: float) -> None:
         began = time.thread_time()
         run = self._run
+        changes = run.steps.plan.changes
         time_ns = run.runtime.clock.time_ns()
 
         elapsed = run.elapsed()
@@ -138,7 +159,8 @@ class Forecast:
         if seen is None:  # another thread is busy with the record
             return
         # Without a plan or runs before this one nobody knows what follows on the running step.
-        eta = shown(self._engine.predict(seen)) if seen.plan else None
+        estimate = self._engine.predict(seen) if seen.plan else Estimate()
+        eta = shown(estimate)
         if run.ended:  # by another thread meanwhile: nothing comes after the end in its journal
             return
         if eta is not None or self._shown is not None:
@@ -148,6 +170,12 @@ class Forecast:
             event = EtaShown(eta=eta or Eta(), elapsed_seconds=elapsed, **ids)
             run.recorder.record(event, sync=False)
         self._shown, self._shown_at = eta, now
+        self._changes, self._left = changes, estimate.remaining_seconds or 0.0
+        self._long = tuple(
+            (step_id, seconds)
+            for step_id, seconds in estimate.steps
+            if seconds > LARGE_SHARE * self._left and step_id not in run.steps.completed
+        )
         self._took = time.thread_time() - began
         cost = self._took / COST_SHARE
         self._boundary_due = now + max(BOUNDARY_SECONDS, cost)

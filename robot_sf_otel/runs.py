@@ -39,7 +39,7 @@ from robot_sf_otel.store.reader import LoadedRun, fold_run
 from robot_sf_otel.store.reader import load_run as _load
 from robot_sf_otel.store.step_changes import Stamp, StepChange, changes_of
 from robot_sf_otel.store.telemetry import TelemetryWriter
-from robot_sf_otel.store.validation import one_of, valid
+from robot_sf_otel.store.validation import not_negative, one_of, required, valid
 
 if TYPE_CHECKING:
     from robot_sf_otel.manifest.fold import RunFold
@@ -248,8 +248,8 @@ def update_step(
     valid("step_id", {"step_id": step_id}, PlanStep)
     if not step_id.strip():
         raise ValueError("step_id: must not be empty")
-    if duration_seconds is not None and not duration_seconds >= 0:
-        raise ValueError(f"duration_seconds: {duration_seconds!r} must not be negative")
+    not_negative("duration_seconds", duration_seconds)
+    not_negative("eta_snapshot_seconds", eta_snapshot_seconds)
     change = StepChange(
         step_id=step_id,
         status=status,
@@ -308,6 +308,9 @@ def append_recommendations(
 ) -> LoadedRun:
     """Add recommendations to a run that has not ended.
 
+    The `evidence` of each names the `metric` and its `value`, and as far as they are known
+    `threshold`, `unit`, `window_start`, `window_end` (RFC 3339) and `samples`.
+
     Raises:
         LookupError: There is no such run.
         ValueError: A field is not valid (the message names it), or the run has ended.
@@ -316,6 +319,8 @@ def append_recommendations(
         valid(f"recommendations[{index}]", item, PerformanceRecommendation)
         for index, item in enumerate(recommendations)
     ]
+    for index, item in enumerate(checked):
+        required(f"recommendations[{index}].evidence", item.evidence, ("metric", "value"))
     run_dir, fold = _open_fold(run, artifact_root)
     producer.append(
         run_dir, *(e.RecommendationAdded(recommendation=r, **_ids(fold)) for r in checked)

@@ -11,7 +11,8 @@ import enum
 import itertools
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Union, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 import typer.main
@@ -206,18 +207,21 @@ def _fields(kind: type[msgspec.Struct], meanings: dict[str, fields.Field]) -> It
         "| field | type | unit | meaning | source | unknown when |",
         "|---|---|---|---|---|---|",
     ]
+    types = get_type_hints(kind)  # without the ranges, which are in the JSON Schema
     for one in msgspec.structs.fields(kind):
         said = meanings[one.encode_name]
         cells = (said.unit, said.meaning, said.source, said.unknown)
         yield (
-            f"| `{one.encode_name}` | {_type_name(one.type)} | "
+            f"| `{one.encode_name}` | {_type_name(types[one.name])} | "
             f"{' | '.join(_cell(cell) for cell in cells)} |"
         )
 
 
 def _type_name(annotation: object) -> str:
-    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    text = text.replace("robot_sf_otel.manifest.schema.", "").replace(" | None", "")
+    union = get_origin(annotation) in {Union, UnionType}
+    known = [one for one in get_args(annotation) if one is not NoneType] if union else [annotation]
+    text = " | ".join(one.__name__ if isinstance(one, type) else str(one) for one in known)
+    text = text.replace("robot_sf_otel.manifest.schema.", "")
     return f"`{text}`".replace("|", "\\|")
 
 

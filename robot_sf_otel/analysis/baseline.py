@@ -36,6 +36,18 @@ class Sample(NamedTuple):
     speed: float | None = None
 
 
+class Limits(NamedTuple):
+    """Parts of the baseline at or below which a measurement is noticed.
+
+    Attributes:
+        failed: The whole interval lies there: failed.
+        soft_breach: The whole interval lies there: a soft breach; only a part: too noisy to tell.
+    """
+
+    failed: float
+    soft_breach: float
+
+
 class Baseline(Struct, kw_only=True, omit_defaults=True):
     """What a test reached once, on one class of machines.
 
@@ -118,8 +130,7 @@ def judge(
         samples: One repetition each, at least one.
         baseline: What it is compared with.
         host_class: Class of this machine.
-        tolerance: Failed at or below `1 - tolerance` of the baseline, a soft breach at or below
-            `1 - tolerance / 2`.
+        tolerance: Part by which throughput may fall; `limits` has what follows from it.
     """
     values = [sample.value for sample in samples]
     measured = statistics.median(values)
@@ -171,7 +182,7 @@ def _classify(
     if interval is None:
         return "inconclusive", False
     low, high = interval
-    hard, soft = 1 - tolerance, 1 - tolerance / 2
+    hard, soft = limits(tolerance)
     if high <= hard:
         return "failed", True
     if high <= soft:
@@ -179,6 +190,11 @@ def _classify(
     if ratio > soft and low > hard:
         return "passed", low > soft
     return "inconclusive", False
+
+
+def limits(tolerance: float) -> Limits:
+    """Return the limits that a tolerance sets."""
+    return Limits(failed=1 - tolerance, soft_breach=1 - tolerance / 2)
 
 
 def _spread(speeds: Sequence[float | None]) -> float | None:

@@ -18,13 +18,15 @@ class Plan:
         ValueError: A step is named twice.
     """
 
-    __slots__ = ("_positions", "_skipped", "_steps")
+    __slots__ = ("_positions", "_skipped", "_steps", "changes")
 
     def __init__(self, steps: Iterable[PlanStep] = ()) -> None:
         """Take the planned steps in order."""
         self._steps: dict[str, PlanStep] = {}
         self._skipped: dict[str, str | None] = {}
         self._positions: dict[str, int] | None = None
+        self.changes = 0
+        """How often somebody said that other steps will run: plans and skips."""
         self.replace(steps)
 
     def replace(self, steps: Iterable[PlanStep]) -> None:
@@ -42,6 +44,7 @@ class Plan:
                 )
                 raise ValueError(msg)
             taken[planned.step_id] = planned
+        self.changes += 1
         self._steps = taken
         self._positions = None
         self._skipped = {name: why for name, why in self._skipped.items() if name in taken}
@@ -62,6 +65,7 @@ class Plan:
         """Mark a step as one that will not run; an unplanned one joins the plan as skipped."""
         self._steps.setdefault(step_id, PlanStep(step_id=step_id))
         self._skipped[step_id] = reason
+        self.changes += 1
         self._positions = None
 
     def is_skipped(self, step_id: str) -> bool:

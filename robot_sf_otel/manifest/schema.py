@@ -3,13 +3,16 @@
 Every type is a `msgspec.Struct`: decoding checks it and names the field that is wrong, and the
 JSON Schema in `docs/schema/` is generated from here. Durations are seconds, memory is MiB
 (`_mb`), percentages lie in [0, 100], times are RFC 3339 strings in UTC. Unknown is None.
+
+The ranges of numbers are in the JSON Schema, and `store.validation` holds producers to them.
+Decoding does not: a value out of its range must not make a record unreadable.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 SCHEMA_VERSION: Final = 1
 """Version of the journal and of the manifest; readers accept older and newer ones."""
@@ -20,6 +23,10 @@ Severity = Literal["info", "warning", "critical"]
 MetricValue = float | str
 """A finite number, or `"NaN"`, `"Infinity"`, `"-Infinity"`: JSON numbers cannot hold those."""
 
+Percentage = Annotated[float, Meta(extra_json_schema={"minimum": 0, "maximum": 100})]
+Amount = Annotated[float, Meta(extra_json_schema={"minimum": 0})]
+Whole = Annotated[int, Meta(extra_json_schema={"minimum": 0})]
+
 PerfStatus = Literal["passed", "soft-breach", "failed", "no-baseline", "inconclusive"]
 
 TERMINAL_RUN: Final = frozenset({"completed", "failed", "cancelled"})
@@ -29,8 +36,8 @@ TERMINAL_STEP: Final = frozenset({"completed", "failed", "skipped", "cancelled"}
 class Progress(Struct, kw_only=True):
     """How far a step is: `done` of `total` units, at `rate` units a second."""
 
-    done: float = 0
-    total: float | None = None
+    done: Amount = 0
+    total: Amount | None = None
     unit: str = "it"
     rate: float | None = None
 
@@ -111,8 +118,8 @@ class StepSample(Struct, kw_only=True, omit_defaults=True):
 
     step_id: str
     span_id: str | None = None
-    done: float = 0
-    total: float | None = None
+    done: Amount = 0
+    total: Amount | None = None
     rate: float | None = None
 
 
@@ -123,18 +130,18 @@ class GpuSample(Struct, kw_only=True, omit_defaults=True):
     a run that has the device, and again when it changes.
     """
 
-    index: int
+    index: Whole
     uuid: str | None = None
     name: str | None = None
-    util_percent: float | None = None
-    mem_used_mb: float | None = None
-    mem_total_mb: float | None = None
-    run_mem_used_mb: float | None = None
+    util_percent: Percentage | None = None
+    mem_used_mb: Amount | None = None
+    mem_total_mb: Amount | None = None
+    run_mem_used_mb: Amount | None = None
     temperature_c: float | None = None
-    power_w: float | None = None
-    power_limit_w: float | None = None
-    sm_clock_mhz: float | None = None
-    energy_joules: float | None = None
+    power_w: Amount | None = None
+    power_limit_w: Amount | None = None
+    sm_clock_mhz: Amount | None = None
+    energy_joules: Amount | None = None
     throttle_reasons: list[str] = []
 
 
@@ -145,32 +152,32 @@ class TelemetrySnapshot(Struct, kw_only=True, omit_defaults=True):
     an imported run has: of other hosts.
     """
 
-    timestamp_ms: int
+    timestamp_ms: Whole
     process: str | None = None
     step_id: str | None = None
     steps_per_sec: float | None = None
-    progress_done: float | None = None
-    progress_total: float | None = None
+    progress_done: Amount | None = None
+    progress_total: Amount | None = None
     steps: list[StepSample] = []
     fps: float | None = None
-    cpu_percent_process: float | None = None
-    cpu_cores_process: float | None = None
-    cpu_percent_system: float | None = None
-    memory_rss_mb: float | None = None
-    memory_limit_mb: float | None = None
-    memory_available_mb: float | None = None
-    swap_used_mb: float | None = None
-    disk_read_mb_s: float | None = None
-    disk_write_mb_s: float | None = None
-    disk_free_mb: float | None = None
-    process_count: int | None = None
-    thread_count: int | None = None
-    cpu_pressure: float | None = None
-    io_pressure: float | None = None
-    memory_pressure: float | None = None
-    cpu_throttled_percent: float | None = None
-    gpu_util_percent: float | None = None
-    gpu_mem_used_mb: float | None = None
+    cpu_percent_process: Percentage | None = None
+    cpu_cores_process: Amount | None = None
+    cpu_percent_system: Percentage | None = None
+    memory_rss_mb: Amount | None = None
+    memory_limit_mb: Amount | None = None
+    memory_available_mb: Amount | None = None
+    swap_used_mb: Amount | None = None
+    disk_read_mb_s: Amount | None = None
+    disk_write_mb_s: Amount | None = None
+    disk_free_mb: Amount | None = None
+    process_count: Whole | None = None
+    thread_count: Whole | None = None
+    cpu_pressure: Percentage | None = None
+    io_pressure: Percentage | None = None
+    memory_pressure: Percentage | None = None
+    cpu_throttled_percent: Percentage | None = None
+    gpu_util_percent: Percentage | None = None
+    gpu_mem_used_mb: Amount | None = None
     gpus: list[GpuSample] = []
     metrics: dict[str, MetricValue] = {}
     notes: str | None = None
@@ -192,7 +199,7 @@ class Anomaly(Struct, kw_only=True):
     trigger: str
     severity: Severity
     message: str
-    timestamp_ms: int
+    timestamp_ms: Whole
     step_id: str | None = None
     evidence: dict[str, Any] = {}
 
@@ -205,7 +212,7 @@ class PerformanceRecommendation(Struct, kw_only=True):
     severity: Severity
     message: str
     suggested_actions: list[str]
-    timestamp_ms: int
+    timestamp_ms: Whole
     step_id: str | None = None
     evidence: dict[str, Any] = {}
 

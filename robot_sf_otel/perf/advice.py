@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from robot_sf_otel.analysis.baseline import limits
+from robot_sf_otel.manifest.events import rfc3339
 from robot_sf_otel.manifest.formats import number
 from robot_sf_otel.manifest.schema import PerformanceRecommendation, PerformanceTestResult, Severity
 
@@ -43,9 +45,6 @@ def advice(
         return None
     severity, actions = _ADVICE[result.status]
     trigger = trigger_of(result.status)
-    threshold = None
-    if result.throughput_baseline is not None:
-        threshold = result.throughput_baseline * (1 - result.tolerance)
     return PerformanceRecommendation(
         id=f"{trigger}:{result.test_id}",
         trigger=trigger,
@@ -57,15 +56,27 @@ def advice(
         evidence={
             "metric": result.metric,
             "value": result.throughput_measured,
-            "threshold": threshold,
+            "threshold": _threshold(result),
             "unit": result.unit,
-            "window_start": started_ms,
-            "window_end": now_ms,
+            "window_start": _time(started_ms),
+            "window_end": _time(now_ms),
             "samples": len(result.samples),
             "baseline": result.throughput_baseline,
             "interval": None if result.interval is None else list(result.interval),
         },
     )
+
+
+def _threshold(result: PerformanceTestResult) -> float | None:
+    """Return the throughput that decided: an inconclusive interval reaches across it."""
+    if result.throughput_baseline is None:
+        return None
+    failed, soft_breach = limits(result.tolerance)
+    return result.throughput_baseline * (failed if result.status == "failed" else soft_breach)
+
+
+def _time(unix_ms: int) -> str:
+    return rfc3339(unix_ms * 1_000_000)
 
 
 def trigger_of(status: PerfStatus) -> str:

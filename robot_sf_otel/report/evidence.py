@@ -57,8 +57,8 @@ def series_of(
 
 
 def field_of(finding: PerformanceRecommendation | Anomaly) -> str:
-    """Return the telemetry field that shows a finding's metric."""
-    metric = str(finding.evidence.get("metric"))
+    """Return the telemetry field that shows a finding's metric; empty where it names none."""
+    metric = str(finding.evidence.get("metric") or "")
     return _SERIES.get(metric, metric)
 
 
@@ -98,7 +98,8 @@ def add_evidence(
             status_text(finding.severity), f" {plain(finding.id)}: {plain(finding.message)}"
         )
     )
-    page.bullet(Text(f"evidence: {plain(evidence_sentence(finding.evidence))}", "dim"))
+    if finding.evidence:
+        page.bullet(Text(f"evidence: {plain(evidence_sentence(finding.evidence))}", "dim"))
     _add_chart(page, finding, series)
     actions: list[str] = getattr(finding, "suggested_actions", [])
     if actions:
@@ -115,6 +116,8 @@ def _add_chart(
     points: list[tuple[float, float | None]] = series["points"]
     field, unit = str(series["field"]), str(series["unit"])
     window = window_of(finding)
+    if not field:
+        return
     page.line()
     if window is None or not any(value is not None for _, value in points):
         page.line(f"No samples of {field} are recorded for that time.", "dim")

@@ -17,7 +17,8 @@ def parse_since(text: str, now: datetime) -> int:
     Args:
         text: RFC 3339 (`2026-01-31T12:00:00Z`), a date or local time (`2026-01-31`), or a span
             before now (`90m`, `24h`, `7d`).
-        now: The present, with its time zone, which is also that of local times.
+        now: The present, with its time zone. A date or local time is one of the system's zone,
+            with the offset that it has at that date.
 
     Raises:
         ValueError: It is none of these.
@@ -28,8 +29,7 @@ def parse_since(text: str, now: datetime) -> int:
             moment = now - timedelta(**{_UNITS[span[2]]: float(span[1])})
         else:
             moment = datetime.fromisoformat(text.strip())
-            if moment.tzinfo is None:
-                moment = moment.replace(tzinfo=now.tzinfo)
+        # Without a zone it is local time, in summer or in winter as its date says and not today's.
         return int(moment.timestamp() * _NANOSECONDS)
     except (ValueError, OverflowError):
         raise ValueError(

@@ -50,6 +50,47 @@ def test_the_second_run_knows_from_the_first_when_it_will_be_done(scripts: Scrip
     assert scores.shown == len(shown) > 0
 
 
+@pytest.mark.parametrize(
+    "middle",
+    ['current_run().skip("train")', 'with step("train") as s: s.mark_skipped("cached")'],
+    ids=["skip", "mark_skipped"],
+)
+def test_a_skipped_step_counts_at_once(scripts: Scripts, middle: str) -> None:
+    source = """
+        import threading, time
+        from robot_sf_otel import configure, current_run, forecast, pipeline, step
+
+        learned = threading.Event()
+        class Forecast(forecast.Forecast):
+            def learn(self, records):
+                super().learn(records)
+                learned.set()
+        forecast.BOUNDARY_COST = 60.0  # whatever else this machine is busy with
+        from robot_sf_otel import observer
+        observer.Forecast = Forecast
+        configure()
+
+        with pipeline("p", steps=["collect", "train", "evaluate"]):
+            with step("collect"):
+                learned.wait()
+                time.sleep(0.5)
+            {train}
+            with step("evaluate"):
+                current_run().log_params({{"begun": True}})
+                time.sleep(0.3)
+    """
+    scripts.run(source.format(train='with step("train"): time.sleep(3)'), env=LINES)
+    scripts.run(source.format(train=middle), env=LINES)
+    told: list[float] = []
+    for event in load_run(scripts.run_dirs[-1]).journal():
+        if event["event"] == "eta_shown":
+            told.append(event["eta"]["remaining_seconds"])
+        elif "begun" in event.get("params", ()):
+            break
+    assert len(told) > 1
+    assert told[-2] > 2 * told[-1]
+
+
 def test_a_pipeline_without_a_plan_is_expected_to_do_what_it_did_before(scripts: Scripts) -> None:
     source = PIPELINE.replace(', steps=["collect", "train", "evaluate"]', "")
     scripts.run(source, env=LINES)

@@ -12,6 +12,7 @@ from robot_sf_otel.analysis.eta import Estimate
 from robot_sf_otel.forecast import Forecast, JoinedForecast
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.fold import RunFold
+from robot_sf_otel.manifest.plan import Plan
 from robot_sf_otel.manifest.schema import Eta, PlanStep
 from robot_sf_otel.testing import FakeClock
 
@@ -75,12 +76,15 @@ class Bench:
         self.clock = FakeClock()
         self.recorder = Recorder(self.clock)
         self.running: list[Any] = []
+        self.plan = Plan([PlanStep(step_id=name) for name in ("train", "evaluate")])
+        self.completed: set[str] = set()
         run: Any = SimpleNamespace(
             name="p",
             ended=False,
             recorder=self.recorder,
             runtime=SimpleNamespace(clock=self.clock),
             running_steps=lambda: self.running,
+            steps=SimpleNamespace(plan=self.plan, completed=self.completed),
             elapsed=self.clock.monotonic,
             ids=lambda: {"time_unix_nano": self.clock.time_ns(), "span_id": "root"},
         )
@@ -110,6 +114,56 @@ def test_a_row_of_short_steps_does_not_pay_for_each(bench: Bench, engine: type[E
     bench.clock.advance(1)
     bench.forecast.at_boundary()
     assert engine.asked == 2
+
+
+CHANGES: list[Callable[[Plan], None]] = [
+    lambda plan: plan.skip("evaluate"),
+    lambda plan: plan.replace([PlanStep(step_id="train"), PlanStep(step_id="export")]),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=["skip", "plan"])
+def test_another_plan_counts_at_once(
+    bench: Bench, engine: type[Engine], change: Callable[[Plan], None]
+) -> None:
+    bench.forecast.at_boundary()
+    change(bench.plan)
+    engine.answer = Estimate(1.0, 0.5, 2.0, 1.0, "history", 2, shown=True)
+    assert bench.forecast.at_boundary() == 1
+    bench.forecast.at_boundary()
+    assert engine.asked == 2
+
+
+@pytest.mark.parametrize(
+    ("left", "after", "asked"),
+    [
+        (90.0, 0.5, 2),  # most of what was left is over before its time
+        (5.0, 0.5, 1),  # a step that hardly mattered
+        (0.5, 0.5, 1),  # as expected
+    ],
+)
+def test_a_long_step_that_is_over_early_counts_at_once(
+    bench: Bench, engine: type[Engine], left: float, after: float, asked: int
+) -> None:
+    steps = (("train", left), ("evaluate", 100 - left))
+    engine.answer = Estimate(100.0, 90.0, 120.0, 100.0, "history", 2, shown=True, steps=steps)
+    bench.forecast.at_boundary()
+    bench.clock.advance(after)
+    bench.completed.add("train")
+    for _ in range(10):
+        bench.forecast.at_boundary()
+    assert engine.asked == asked
+
+
+def test_what_is_shown_for_the_first_time_after_a_long_step_is_right_too(
+    bench: Bench, engine: type[Engine]
+) -> None:
+    """Before it the band was too wide for an ETA."""
+    engine.answer = Estimate(100.0, 1.0, 900.0, 100.0, "history", 1, steps=(("train", 99.0),))
+    assert bench.forecast.at_boundary() is None
+    bench.completed.add("train")
+    engine.answer = Estimate(1.0, 0.5, 2.0, 1.0, "history", 1, shown=True)
+    assert bench.forecast.at_boundary() == 1
 
 
 def test_within_a_step_it_is_worked_out_every_few_seconds_and_later_every_minute(
@@ -202,6 +256,7 @@ def test_a_step_does_not_wait_for_an_estimate_that_takes_long(
     monkeypatch.setattr("time.thread_time", lambda: next(spent))
     bench.forecast.at_boundary()
     bench.clock.advance(100)
+    bench.plan.skip("evaluate")
     assert bench.forecast.at_boundary() == 0
     assert engine.asked == 1
     bench.forecast.within()

@@ -30,6 +30,7 @@ RECOMMENDATION: dict[str, object] = {
     "message": "slow",
     "suggested_actions": ["look at the disk"],
     "timestamp_ms": 1,
+    "evidence": {"metric": "io_pressure", "value": 70.0},
 }
 PERF_TEST: dict[str, object] = {
     "test_id": "minimal",
@@ -68,6 +69,8 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: runs.update_step(start(), "a", status=DONE), "status"),
     (lambda: runs.update_step(start(), "a", duration_seconds=-1), "duration_seconds"),
     (lambda: runs.update_step(start(), "a", progress={"done": "x"}), r"progress\.done"),
+    (lambda: runs.update_step(start(), "a", progress={"done": -1}), r"progress\.done"),
+    (lambda: runs.update_step(start(), "a", eta_snapshot_seconds=-1), "eta_snapshot_seconds"),
     (lambda: runs.update_step(start(), "a", error={"message": "m"}), "error"),
     (lambda: runs.append_telemetry(start(), [{"fps": 1}]), r"timestamp_ms"),
     (
@@ -77,6 +80,16 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (
         lambda: runs.append_recommendations(start(), [{**RECOMMENDATION, "suggested_actions": []}]),
         "suggested_actions",
+    ),
+    (
+        lambda: runs.append_recommendations(start(), [{**RECOMMENDATION, "evidence": {}}]),
+        r"recommendations\[0\]\.evidence\.metric",
+    ),
+    (
+        lambda: runs.append_recommendations(
+            start(), [RECOMMENDATION, {**RECOMMENDATION, "evidence": {"metric": "fps"}}]
+        ),
+        r"recommendations\[1\]\.evidence\.value",
     ),
     (
         lambda: runs.append_recommendations(start(), [{**RECOMMENDATION, "severity": "bad"}]),

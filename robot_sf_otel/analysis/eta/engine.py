@@ -63,6 +63,7 @@ class _Prediction:
         self._factor = run_factor(self._deviations(), self._outlook.prior_variance)
         self._basis: set[str] = set()
         self._expected_seconds: list[float] = []
+        self._steps: list[tuple[str, float]] = []
         self._left = Sum()
 
     def estimate(self) -> Estimate:
@@ -107,6 +108,7 @@ class _Prediction:
             basis="+".join(sorted(self._basis)) or "plan",
             history_runs=len(self._history.runs) if "history" in self._basis else 0,
             shown=high - low <= WIDEST_SHOWN * total and not by_strangers,
+            steps=tuple(self._steps),
         )
 
     def _compare(self, step: RunningStep, now: Progress) -> Reference | None:
@@ -169,6 +171,7 @@ class _Prediction:
             known = rest or self._rest_by_others(step, pace)
             if known is None:
                 return False
+            self._steps.append((step.step_id, known.seconds))
             if longest is None or known.seconds > longest.seconds:
                 longest = known
         if longest is not None:
@@ -199,13 +202,16 @@ class _Prediction:
             duration = exp(expected.log + expected.loading * self._factor.mean)
             self._expected_seconds.append(duration)
             seconds = expected.added * duration
+            self._steps.append((step.step_id, seconds))
             self._left.add(seconds, expected.sigma * seconds, expected.loading * seconds)
         return strangers
 
     def _add_strangers(self, strangers: Sequence[PlannedStep], pace: _Pace) -> bool:
         """Add the steps to come that nothing is known of; False where there is no pace yet."""
-        guesses = [pace.seconds(step.step_id) for step in strangers]
-        known = [seconds for seconds in guesses if seconds is not None]
+        guesses = [(step.step_id, pace.seconds(step.step_id)) for step in strangers]
+        guessed = [(step_id, seconds) for step_id, seconds in guesses if seconds is not None]
+        known = [seconds for _, seconds in guessed]
+        self._steps += guessed
         if known:
             self._basis.add("pace")
         # What is wrong with the pace is wrong with all steps that are guessed by it.

@@ -134,6 +134,7 @@ class Estimate:
             left.
         history_runs: Past runs that it rests on.
         shown: The band is narrow enough to mean something to a reader.
+        steps: What is still to come from each step, by name, as far as it is known.
     """
 
     remaining_seconds: float | None = None
@@ -143,3 +144,4 @@ class Estimate:
     basis: str | None = None
     history_runs: int = 0
     shown: bool = False
+    steps: tuple[tuple[str, float], ...] = ()

@@ -44,3 +44,15 @@ def test_another_plan_keeps_the_skips_of_steps_that_are_still_in_it() -> None:
     planned.skip("b")
     planned.replace([PlanStep(step_id="b"), PlanStep(step_id="c")])
     assert (planned.ids, planned.total) == (["b", "c"], 1)
+
+
+def test_it_counts_how_often_other_steps_were_said_to_run() -> None:
+    planned = plan("a", "b")
+    before = planned.changes
+    planned.add("a")
+    planned.add("c")
+    assert planned.changes == before
+    planned.skip("b")
+    assert planned.changes == before + 1
+    planned.replace([PlanStep(step_id="b")])
+    assert planned.changes == before + 2

@@ -13,7 +13,7 @@ values = st.lists(st.floats(1e-6, 1e9), min_size=1, max_size=300)
 
 
 @given(values)
-def test_percentile_is_right_to_one_percent(numbers: list[float]) -> None:
+def test_percentile_is_right_to_two_percent(numbers: list[float]) -> None:
     distribution = Distribution()
     for number in numbers:
         distribution.add(number)
@@ -45,7 +45,36 @@ def test_percentile_of_readings_of_both_signs_lies_among_them(numbers: list[floa
     distribution = Distribution()
     distribution.extend(numbers)
     assert min(numbers) <= distribution.quantile(0.95) <= max(numbers)
-    assert distribution.quantile(0.0) == pytest.approx(min(numbers), rel=0.0101, abs=1e-300)
+    assert distribution.quantile(0.0) == pytest.approx(min(numbers), rel=0.0201, abs=1e-300)
+
+
+def test_of_readings_that_lie_close_together_the_percentile_is_one_of_the_highest() -> None:
+    """As of free disk space: all of a run's readings differ by less than the error."""
+    readings = [75_818.0 + number / 10 for number in range(200)]
+    distribution = Distribution()
+    distribution.extend(reversed(readings))
+    assert distribution.quantile(0.95) == pytest.approx(readings[189])
+    distribution.add(1.0)
+    distribution.add(1e9)
+    assert distribution.quantile(0.95) == pytest.approx(readings[190], abs=0.2)
+
+
+def test_a_reading_that_hardly_changes_is_given_as_it_was_read() -> None:
+    distribution = Distribution()
+    distribution.extend([60.0, 13.0, *[50.0] * 1000])
+    assert distribution.quantile(0.95) == 50.0
+
+
+def test_the_smallest_numbers_have_their_place_between_zero_and_the_others() -> None:
+    distribution = Distribution()
+    distribution.extend([1.0, -5e-324, 0.0, 5e-324, -1.0])
+    assert [distribution.quantile(share / 5) for share in range(1, 6)] == [
+        -1.0,
+        -5e-324,
+        0.0,
+        5e-324,
+        1.0,
+    ]
 
 
 def test_what_is_no_reading_is_left_out() -> None:
@@ -78,4 +107,4 @@ def test_unknown_readings_are_left_out_and_not_counted_as_zero() -> None:
 def test_memory_of_a_week_of_samples_is_bounded() -> None:
     distribution = Distribution()
     distribution.extend(float(number) for number in range(1, 100_000))
-    assert len(distribution._above) < 700
+    assert len(distribution._buckets) < 700

@@ -148,27 +148,29 @@ def test_a_comparison_like_with_like_needs_no_remark() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "severity", "trigger"),
+    ("status", "severity", "trigger", "threshold"),
     [
-        ("failed", "critical", "throughput_drop"),
-        ("soft-breach", "warning", "throughput_drop"),
-        ("inconclusive", "info", "throughput_drop"),
-        ("no-baseline", "info", "baseline_missing"),
+        ("failed", "critical", "throughput_drop", 75.0),
+        ("soft-breach", "warning", "throughput_drop", 87.5),
+        ("inconclusive", "info", "throughput_drop", 87.5),
+        ("no-baseline", "info", "baseline_missing", None),
     ],
 )
 def test_what_did_not_pass_is_advised_on_and_refers_to_it(
-    status: PerfStatus, severity: str, trigger: str
+    status: PerfStatus, severity: str, trigger: str, threshold: float | None
 ) -> None:
     result = measured(status).result
 
-    found = advice(result, step_id="t", started_ms=1, now_ms=2)
+    found = advice(result, step_id="t", started_ms=1000, now_ms=2500)
 
     assert found is not None
     assert (found.severity, found.trigger) == (severity, trigger)
     assert result.recommendations_ref == [found.id]
     assert found.suggested_actions
     assert found.evidence["value"] == 61.0
-    assert found.evidence["threshold"] == (None if status == "no-baseline" else 75.0)
+    assert found.evidence["threshold"] == threshold
+    assert found.evidence["window_start"] == "1970-01-01T00:00:01.000000Z"
+    assert found.evidence["window_end"] == "1970-01-01T00:00:02.500000Z"
 
 
 def test_what_passed_needs_no_advice() -> None:

@@ -124,3 +124,15 @@ def test_the_rate_of_one_of_several_steps_is_its_own() -> None:
     points = series_of(finding("steps_per_sec"), several)["points"]
 
     assert {value for _, value in points} == {9.0}
+
+
+def test_a_finding_of_others_without_evidence_is_shown_with_what_to_do() -> None:
+    found = finding()
+    found.evidence = {}
+
+    text = text_of(found, samples(), 80)
+
+    assert series_of(found, samples())["field"] == ""
+    assert "evidence" not in text
+    assert "No samples" not in text
+    assert "What to do" in text

@@ -120,6 +120,15 @@ def test_longest_of_several_running_steps_counts() -> None:
     assert remaining(after(history, ["a", "b", "c"], running=both)) == pytest.approx(300, rel=0.02)
 
 
+def test_an_estimate_says_what_is_left_of_each_step() -> None:
+    history = [past({"a": 100.0, "b": 300.0, "c": 50.0})] * 3
+    estimate = after(history, ["a", "b", "c"], {"a": 100.0}, running=[RunningStep("b", 50.0)])
+    left = dict(estimate.steps)
+    assert left == {"b": pytest.approx(250, rel=0.02), "c": pytest.approx(50, rel=0.02)}
+    guessed = after([], ["a", "b", "c"], {"a": 10.0})
+    assert dict(guessed.steps) == {"b": 10.0, "c": 10.0}
+
+
 def test_step_that_overlapped_others_adds_only_what_it_added() -> None:
     overlapping = PastRun(
         (PastStep("a", 100.0), PastStep("b", 20.0, duration=110.0), PastStep("c", 50.0)),
