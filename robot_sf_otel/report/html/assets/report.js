@@ -39,6 +39,14 @@
   };
   const KINDS = { percent: (v) => (v === null || v === undefined ? "--" : `${number(v)} %`), mib, number, seconds: duration };
   const tick = (s) => (s === 0 ? "0" : duration(s).replace("m 00s", "m").replace("h 00m", "h").replace(".0s", "s"));
+  // What fits beside an axis: the first digits are those that count.
+  const brief = (v) => {
+    const size = Math.abs(v);
+    if (size < 1e5) return number(v);
+    if (size >= 1e15) return Number(v.toPrecision(4)).toExponential();
+    const [letter, factor] = [["T", 1e12], ["G", 1e9], ["M", 1e6], ["k", 1e3]].find(([, least]) => size >= least);
+    return `${Number((v / factor).toPrecision(6))}${letter}`;
+  };
   const clock = (at) => {
     if (!data.sessions.length) return "";
     let session = data.sessions[0];
@@ -79,7 +87,7 @@
       const a = Math.max(share(Number(bar.dataset.a)), -1);
       const b = Math.min(share(Number(bar.dataset.b)), 101);
       bar.setAttribute("x", `${a}%`);
-      bar.setAttribute("width", `${Math.max(0, b - a)}%`);
+      bar.setAttribute("width", `${Math.max(0.02, b - a)}%`);
       bar.setAttribute("visibility", b < 0 || a > 100 ? "hidden" : "visible");
     }
     for (const line of aligned.querySelectorAll("line.pause")) {
@@ -98,7 +106,7 @@
   }
 
   function zoom(low, high) {
-    const least = Math.max(data.end / 5000, 0.01);
+    const least = Math.min(data.end, Math.max(data.end / 5000, 0.01));
     low = Math.max(0, low);
     high = Math.min(data.end, high);
     if (high - low < least) {
@@ -221,6 +229,7 @@
     const figure = document.getElementById(chart.id);
     const place = figure.querySelector(".plot");
     const text = (v) => KINDS[chart.kind](v) + (v === null || v === undefined ? "" : chart.unit);
+    const onAxis = chart.kind === "number" ? (v) => brief(v) + chart.unit : text;
     const valueAt = (i, idx) => {
       const value = text(chart.lines[i][idx]);
       if (!edges[i] || edges[i][0][idx] === edges[i][1][idx]) return value;
@@ -262,7 +271,7 @@
           space: 26,
           ...(chart.kind === "mib" ? { incrs: POWERS } : {}),
           ...(chart.log ? { splits: powersOfTen } : {}),
-          values: (u, splits) => splits.map((v) => (v === null ? "" : text(v).replace(" %", "%"))),
+          values: (u, splits) => splits.map((v) => (v === null ? "" : onAxis(v).replace(" %", "%"))),
         },
       ],
       series: [{}, ...lines.map((ys, i) => ({
@@ -393,14 +402,18 @@
     if (whole) whole.addEventListener("click", () => zoom(0, data.end));
     for (const button of document.querySelectorAll("button.show")) button.addEventListener("click", () => show(button));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+    const unfolded = [];
     window.addEventListener("beforeprint", () => {
       printing = true;
+      unfolded.push(...document.querySelectorAll("details:not(.data, [open])"));
+      for (const folded of unfolded) folded.open = true;
       readColours();
       zoom(0, data.end);
       fit();
     });
     window.addEventListener("afterprint", () => {
       printing = false;
+      for (const folded of unfolded.splice(0)) folded.open = false;
       readColours();
       fit();
       again();
