@@ -217,8 +217,9 @@ def test_a_page_fits_every_window(opened: Opener, width: int) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_the_charts_and_the_timeline_share_one_axis(opened: Opener) -> None:
-    page = opened(busy_run())
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_charts_and_the_timeline_share_one_axis(opened: Opener, width: int) -> None:
+    page = opened(busy_run(), width=width)
 
     edges = page.evaluate(
         "[...document.querySelectorAll('#aligned .u-over, #aligned svg.track')]"
@@ -357,6 +358,25 @@ def test_it_prints_in_light_colours_whatever_the_screen_is(opened: Opener) -> No
         "rgb(15, 19, 24)"
     )
     assert _pages(printed) < 8
+
+
+def test_no_label_is_cut_off_on_paper(opened: Opener) -> None:
+    story = Story("20260108T000000Z-a-aaaaaa")
+    for number in range(100):
+        story.end(story.begin(f"s{number}"))
+    story.finish()
+    page = opened(story, width=1600)
+    # What a printer gets: the page as it is after the event, in the layout of paper.
+    page.evaluate("void dispatchEvent(new Event('beforeprint'))")
+    page.call("Emulation.setEmulatedMedia", media="print")
+    over = page.evaluate(
+        "[...document.querySelectorAll('text.beside')].filter(text => {"
+        "const [at, box] = [text, text.ownerSVGElement].map(one => one.getBoundingClientRect());"
+        "return at.left < box.left - 1 || at.right > box.right + 1; }).map(one => one.textContent)"
+    )
+    page.call("Emulation.setEmulatedMedia", media="")
+
+    assert over == []
 
 
 _FOLDED: Final = "[...document.querySelectorAll('details:not(.data)')].filter(one => !one.open)"

@@ -73,6 +73,8 @@
     return found.length > 5 ? found.filter((_, i) => i % Math.ceil(found.length / 4) === 0) : found;
   };
   const SVG = "http://www.w3.org/2000/svg";
+  const PAPER = 600; // width of a chart with its axis when printing, as report.css has it
+  const axisWidth = () => Math.round(parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--axis")) || 62);
 
   function placeTimeline() {
     for (const ruler of aligned.querySelectorAll("svg.time")) ruler.replaceChildren(...ticks().filter((at) => share(at) < 97).map((at) => {
@@ -94,7 +96,8 @@
       for (const end of ["x1", "x2"]) line.setAttribute(end, `${share(Number(line.dataset.a))}%`);
     }
     for (const text of aligned.querySelectorAll("text.beside")) {
-      const width = (text.getComputedTextLength() / text.ownerSVGElement.clientWidth) * 100 + 2;
+      const room = printing ? PAPER - axisWidth() : text.ownerSVGElement.clientWidth;
+      const width = (text.getComputedTextLength() / room) * 100 + 2;
       const a = Math.max(0, share(Number(text.dataset.a)));
       const b = Math.min(100, share(Number(text.dataset.b)));
       const [where, x, dx] = b + width <= 100 ? ["", Math.max(0, b), 6]
@@ -242,7 +245,6 @@
     // uPlot draws in this order: the extremes as bands first, the lines above them.
     const edges = chart.edges && chart.edges.length ? chart.edges : [];
     const lines = [...chart.lines, ...edges.flatMap(([low, high]) => [high, low])].map(positive);
-    const axis = () => Math.round(parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--axis")) || 62);
     const options = {
       width: place.clientWidth || 600,
       height: place.clientHeight || 96,
@@ -262,7 +264,7 @@
       axes: [
         { show: false },
         {
-          size: axis,
+          size: axisWidth,
           gap: 4,
           font: "11px system-ui, sans-serif",
           stroke: () => colours.soft,
@@ -343,7 +345,7 @@
   function fit() {
     for (const plot of plots) {
       const place = plot.root.parentElement;
-      plot.setSize({ width: printing ? 600 : place.clientWidth, height: place.clientHeight });
+      plot.setSize({ width: printing ? PAPER : place.clientWidth, height: place.clientHeight });
     }
     placeTimeline();
   }
