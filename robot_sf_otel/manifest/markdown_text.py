@@ -26,7 +26,10 @@ _LINE_START: Final = re.compile(
     r"|(?P<mark>[-+](?=\s|$|--)|#(?=#*(?:\s|$))|=(?==*$)))"
 )
 """What would begin a list, a heading or a rule."""
-_AUTOLINK: Final = re.compile(r"(?i)(https?|ftp|mailto|xmpp)(?=:)|\b(www)(?=\.)|(?<=\w)(?=@\w)")
+_AUTOLINK: Final = re.compile(
+    r"(?i)(?:https?|ftp|mailto|xmpp)(?=:)|\bwww(?=\.)|@(?=\w)|(?:#|\bGH-)(?=\d)"
+)
+"""The part of an address, of a mention (`@name`) or of an issue (`#12`, `GH-12`) before a break."""
 _SCHEME: Final = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -37,7 +40,14 @@ def escape(text: str, limit: int | None = CELL_LIMIT) -> str:
     line = _UNDERSCORE.sub(r"\\_", line)
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     line = _LINE_START.sub(_escape_start, line)
-    # GitHub turns bare addresses into links; an empty comment between their parts stops it.
+    return _unlinked(line)
+
+
+def _unlinked(line: str) -> str:
+    """Return text without what GitHub makes links of: addresses, mentions, numbers of issues.
+
+    An empty comment between the parts stops it, and is not seen.
+    """
     return _AUTOLINK.sub(lambda found: f"{found.group()}<!---->", line)
 
 
@@ -74,7 +84,7 @@ def details(summary: str, body: Iterable[str]) -> list[str]:
 def html_text(text: str, limit: int | None = CELL_LIMIT) -> str:
     """Return text for the inside of an HTML element."""
     line = one_line(text, limit)
-    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _unlinked(line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

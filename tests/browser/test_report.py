@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from importlib import resources
@@ -11,6 +12,7 @@ import pytest
 
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.schema import (
+    ErrorInfo,
     Eta,
     PerformanceRecommendation,
     TelemetrySnapshot,
@@ -29,6 +31,9 @@ pytestmark = [
     pytest.mark.skipif(browser() is None, reason="no chromium is installed"),
 ]
 MOST_BYTES: Final = 2_000_000
+AXIS: Final = 62
+"""Width of the labels beside a chart, as `--axis` has it."""
+GAP: Final = 4
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +58,14 @@ class Opener:
         answer = Answer(self._capsys, "export", str(run_dir), "--output", str(report))
         assert answer.code == 0, answer.err
         return self.file(report, **window)
+
+    def bare(self, story: Story) -> Page:
+        """Open the report as a browser shows it that runs no scripts."""
+        self(story)
+        report = self._folder / "report.html"
+        text = report.read_text(encoding="utf-8")
+        report.write_text(re.sub(r"(?s)<script.*?</script>", "", text), encoding="utf-8")
+        return self.file(report)
 
     def file(self, report: Path, **window: Any) -> Page:  # noqa: ANN401 - options of `emulate`
         for told in (self._tab.requests, self._tab.messages, self._tab.dialogs):
@@ -123,6 +136,27 @@ def busy_run() -> Story:
     return story
 
 
+def failed_twice() -> Story:
+    """A run of two failed attempts, with five findings for information."""
+    story = Story("20260106T000000Z-a-aaaaaa")
+    for attempt in (1, 2):
+        error = ErrorInfo(type="ValueError", message="no", stacktrace="Traceback (most recent")
+        span_id = story.begin(f"train {attempt}")
+        story.end(span_id, "failed", result="failure", error=error)
+    for number in range(5):
+        found = PerformanceRecommendation(
+            id=f"r{number}",
+            trigger="memory_headroom",
+            severity="info",
+            message="There is room",
+            suggested_actions=["Use it"],
+            timestamp_ms=0,
+        )
+        story.events.append(e.RecommendationAdded(time_unix_nano=story.now(), recommendation=found))
+    story.finish("failed", result="failure")
+    return story
+
+
 def drawn(page: Page) -> int:
     return int(page.evaluate("document.documentElement.dataset.drawn"))
 
@@ -183,8 +217,9 @@ def test_a_page_fits_every_window(opened: Opener, width: int) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_the_charts_and_the_timeline_share_one_axis(opened: Opener) -> None:
-    page = opened(busy_run())
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_charts_and_the_timeline_share_one_axis(opened: Opener, width: int) -> None:
+    page = opened(busy_run(), width=width)
 
     edges = page.evaluate(
         "[...document.querySelectorAll('#aligned .u-over, #aligned svg.track')]"
@@ -193,6 +228,55 @@ def test_the_charts_and_the_timeline_share_one_axis(opened: Opener) -> None:
     assert len(edges) > 6
     assert max(left for left, _ in edges) - min(left for left, _ in edges) <= 1.5
     assert max(right for _, right in edges) - min(right for _, right in edges) <= 1.5
+
+
+@pytest.mark.parametrize("way", [Opener.__call__, Opener.bare], ids=["drawn", "bare"])
+def test_an_execution_of_a_moment_has_a_bar(
+    opened: Opener, way: Callable[[Opener, Story], Page]
+) -> None:
+    story = Story("20260105T000000Z-a-aaaaaa")
+    for number in range(4):
+        span_id = story.begin(f"s{number}")
+        begun = story.events[-1].time_unix_nano
+        finished = e.StepFinished(
+            time_unix_nano=begun + SECOND // 10_000,
+            span_id=span_id,
+            status="completed",
+            result="success",
+            duration_seconds=1e-4,
+        )
+        story.events.append(finished)
+    story.finish()
+    bars = way(opened, story).evaluate(
+        "[...document.querySelectorAll('rect.bar')].map(bar => "
+        "[bar.getBoundingClientRect().width, Number(bar.dataset.b) - Number(bar.dataset.a)])"
+    )
+
+    assert len(bars) == 4
+    assert min(width for width, _ in bars) > 0
+    assert [seconds for _, seconds in bars] == [pytest.approx(1e-4, abs=2e-6)] * 4
+
+
+def test_the_labels_of_an_axis_fit_beside_it(opened: Opener) -> None:
+    story = busy_run()
+    for index, sample in enumerate(story.samples):
+        sample.steps_per_sec = 15_000_000.0 - index
+        sample.metrics = {"huge": index * 1e19, "many": index * 1e9, "fine": 2e6 + 100 * index}
+    page = opened(story)
+    page.evaluate(
+        "{ const draw = CanvasRenderingContext2D.prototype.fillText; window.labels = [];"
+        "CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {"
+        "if (this.textAlign === 'right') window.labels.push([text, this.measureText(text).width]);"
+        "return draw.call(this, text, ...place); }; }"
+    )
+    page.evaluate("document.getElementById('aligned').focus()")
+    page.press("+")
+    page.evaluate("new Promise(go => requestAnimationFrame(() => requestAnimationFrame(go)))")
+    labels = page.evaluate("window.labels")
+
+    texts = {text for text, _ in labels}
+    assert {"15M/s", "100G", "1e+21", "2.01M"} <= texts
+    assert {text for text, width in labels if width > AXIS - GAP} == set()
 
 
 def test_dragging_over_a_chart_zooms_charts_and_timeline(opened: Opener) -> None:
@@ -274,6 +358,90 @@ def test_it_prints_in_light_colours_whatever_the_screen_is(opened: Opener) -> No
         "rgb(15, 19, 24)"
     )
     assert _pages(printed) < 8
+
+
+def test_no_label_is_cut_off_on_paper(opened: Opener) -> None:
+    story = Story("20260108T000000Z-a-aaaaaa")
+    for number in range(100):
+        story.end(story.begin(f"s{number}"))
+    story.finish()
+    page = opened(story, width=1600)
+    # What a printer gets: the page as it is after the event, in the layout of paper.
+    page.evaluate("void dispatchEvent(new Event('beforeprint'))")
+    page.call("Emulation.setEmulatedMedia", media="print")
+    over = page.evaluate(
+        "[...document.querySelectorAll('text.beside')].filter(text => {"
+        "const [at, box] = [text, text.ownerSVGElement].map(one => one.getBoundingClientRect());"
+        "return at.left < box.left - 1 || at.right > box.right + 1; }).map(one => one.textContent)"
+    )
+    page.call("Emulation.setEmulatedMedia", media="")
+
+    assert over == []
+
+
+_FOLDED: Final = "[...document.querySelectorAll('details:not(.data)')].filter(one => !one.open)"
+_SEEN: Final = (
+    "[...document.querySelectorAll('details:not(.data) > :not(summary)')]"
+    ".filter(one => one.checkVisibility()).length"
+)
+
+
+def test_what_is_folded_is_unfolded_on_paper(opened: Opener) -> None:
+    page = opened(failed_twice())
+    page.evaluate("document.querySelector('details').open = true")
+    page.evaluate(
+        "addEventListener('beforeprint', () => { window.onPaper = "
+        f"[{_FOLDED}.length, document.querySelectorAll('details.data[open]').length]; }})"
+    )
+    assert page.evaluate(f"{_FOLDED}.length") == 2
+
+    page.pdf()
+
+    assert page.evaluate("window.onPaper") == [0, 0]
+    assert page.evaluate(f"{_FOLDED}.length") == 2
+    assert page.evaluate("document.querySelector('details').open")
+
+
+def test_it_is_unfolded_on_paper_without_script_too(opened: Opener) -> None:
+    page = opened.bare(failed_twice())
+    on_screen = page.evaluate(_SEEN)
+    page.call("Emulation.setEmulatedMedia", media="print")
+    on_paper = page.evaluate(_SEEN)
+    page.call("Emulation.setEmulatedMedia", media="")
+
+    assert (on_screen, on_paper) == (0, 2 + 5)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("status", ["completed", "failed", "running", "cancelled", "skipped", ""])
+def test_a_label_can_be_read_on_every_bar(opened: Opener, status: str, scheme: str) -> None:
+    """The ratio of WCAG 2.1, AA for text."""
+    page = opened(sample_runs.healthy(), dark=scheme == "dark")
+    fills = page.evaluate(
+        "(() => { const track = document.querySelector('.gantt li .track').cloneNode(true);"
+        "document.querySelector('.gantt').append(track);"
+        f"track.setAttribute('class', 'track {status} nested');"
+        "const [bar, label] = [track.querySelector('rect'), track.querySelector('text')];"
+        f"bar.setAttribute('class', 'bar {status}');"
+        "label.setAttribute('class', 'beside inside');"
+        "const [on, text] = [getComputedStyle(bar), getComputedStyle(label)];"
+        "return [on.fill, text.fill, text.stroke, on.fillOpacity, on.opacity]; })()"
+    )
+
+    bar, label, outline = fills[:3]
+    assert fills[3:] == ["1", "1"]
+    assert outline == bar
+    light, dark = sorted((_luminance(bar), _luminance(label)), reverse=True)
+    assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def _luminance(colour: str) -> float:
+    """The relative luminance of `rgb(r, g, b)`, as WCAG 2.1 has it."""
+    parts = [int(part) / 255 for part in colour.strip("rgb()").split(",")]
+    red, green, blue = (
+        part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def _pages(pdf: bytes) -> int:

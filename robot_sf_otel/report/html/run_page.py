@@ -114,7 +114,7 @@ def _verdict(record: PipelineRunRecord, ran: float) -> str:
     if record.status != "pending":
         link = {"completed": "in", "running": "for"}.get(record.status, "after")
         text += f" {link} {duration(seconds)}"
-    return f"{text}, {summary.steps_completed} of {count(summary.steps_total, 'step')}"
+    return f"{text}, {summary.steps_completed:,} of {count(summary.steps_total, 'step')}"
 
 
 def _facts(source: Source) -> list[tuple[str, str]]:
@@ -272,13 +272,13 @@ def _data(
 ) -> dict[str, Any]:
     """Return what the scripts of the page need, as small as it goes."""
     bands = [
-        [round(bar.a, 3), round(bar.b, 3), lane.title, bar.status]
+        [round(bar.a, 6), round(bar.b, 6), lane.title, bar.status]
         for lane in lanes
         if lane.depth == 0
         for bar in lane.bars
     ]
     return {
-        "end": round(max(source.timeline.end, 1e-3), 3),
+        "end": round(max(source.timeline.end, 1e-3), 6),
         "sessions": [
             [round(session.begun, 3), round(session.before, 3)]
             for session in source.timeline.sessions

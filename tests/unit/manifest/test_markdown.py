@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -12,12 +13,12 @@ from markdown_it import MarkdownIt
 
 from robot_sf_otel.manifest.formats import one_line
 from robot_sf_otel.manifest.markdown import MAX_ROWS, render_markdown
-from robot_sf_otel.manifest.markdown_text import Links, code, escape, fence, table
+from robot_sf_otel.manifest.markdown_text import Links, code, escape, fence, html_text, table
 from robot_sf_otel.manifest.schema import FieldSummary, PipelineRunRecord, Progress
 from tests.data import sample_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from markdown_it.token import Token
 
@@ -39,7 +40,7 @@ def shown(text: str) -> str:
 PIECES = (
     *("|", "`", "``", "<b>", "</td>", "\n", "\\", "[", "](", ")", "*", "_", "~~", "&lt;", "- "),
     *("1. ", "# ", "---", "===", "a", "_b_", "https://e.x", "javascript:", "\x1b[31m", "\u202e"),
-    *("$x$", "!", "@you", "www.e.x"),
+    *("$x$", "!", "@you", "www.e.x", "#12", "GH-7"),
 )
 NAMES = st.text(max_size=60) | st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
 
@@ -60,6 +61,29 @@ def test_escaped_text_shows_exactly_what_it_was(name: str) -> None:
         "html_inline",
     }
     assert {t.content for t in found if t.type == "html_inline"} <= {"<!---->"}
+
+
+@pytest.mark.parametrize("place", [escape, html_text])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("use @step, ask @torvalds", "(@org/team)", "@you", "@@you", "a@b.example", "o/r@0123abc"),
+        *("see #12", "#12 first", "owner/repo#12", "GH-12", "(gh-12)", "https://e.x", "www.e.x"),
+    ],
+)
+def test_nobody_and_no_issue_is_mentioned(place: Callable[[str], str], text: str) -> None:
+    # GitHub looks for them in each text between two pieces of markup.
+    parts = place(text).split("<!---->")
+
+    assert len(parts) > 1
+    assert "".join(parts) == text
+    live = re.compile(r"(?i)@\w|#\d|\bGH-\d|https?:|www\.")
+    assert [part for part in parts if live.search(part)] == []
+
+
+@pytest.mark.parametrize("text", ["C# and #tags", "a @ b", "100 %, @", "XGH-1 GH-x", "user: me"])
+def test_what_is_no_mention_stays_as_it_is(text: str) -> None:
+    assert escape(text) == text
 
 
 @given(NAMES, NAMES)

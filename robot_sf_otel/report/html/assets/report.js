@@ -38,7 +38,19 @@
     return `${Math.floor(t / 86400)}d ${two(Math.floor((t % 86400) / 3600))}h`;
   };
   const KINDS = { percent: (v) => (v === null || v === undefined ? "--" : `${number(v)} %`), mib, number, seconds: duration };
+<<<<<<< HEAD
   const tick = (s) => (s === 0 ? "0" : duration(s).replace("m 00s", "m").replace("h 00m", "h").replace(".0 s", " s"));
+=======
+  const tick = (s) => (s === 0 ? "0" : duration(s).replace("m 00s", "m").replace("h 00m", "h").replace(".0s", "s"));
+  // What fits beside an axis: the first digits are those that count.
+  const brief = (v) => {
+    const size = Math.abs(v);
+    if (size < 1e5) return number(v);
+    if (size >= 1e15) return Number(v.toPrecision(4)).toExponential();
+    const [letter, factor] = [["T", 1e12], ["G", 1e9], ["M", 1e6], ["k", 1e3]].find(([, least]) => size >= least);
+    return `${Number((v / factor).toPrecision(6))}${letter}`;
+  };
+>>>>>>> fix-b
   const clock = (at) => {
     if (!data.sessions.length) return "";
     let session = data.sessions[0];
@@ -65,6 +77,8 @@
     return found.length > 5 ? found.filter((_, i) => i % Math.ceil(found.length / 4) === 0) : found;
   };
   const SVG = "http://www.w3.org/2000/svg";
+  const PAPER = 600; // width of a chart with its axis when printing, as report.css has it
+  const axisWidth = () => Math.round(parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--axis")) || 62);
 
   function placeTimeline() {
     for (const ruler of aligned.querySelectorAll("svg.time")) ruler.replaceChildren(...ticks().filter((at) => share(at) < 97).map((at) => {
@@ -79,14 +93,15 @@
       const a = Math.max(share(Number(bar.dataset.a)), -1);
       const b = Math.min(share(Number(bar.dataset.b)), 101);
       bar.setAttribute("x", `${a}%`);
-      bar.setAttribute("width", `${Math.max(0, b - a)}%`);
+      bar.setAttribute("width", `${Math.max(0.02, b - a)}%`);
       bar.setAttribute("visibility", b < 0 || a > 100 ? "hidden" : "visible");
     }
     for (const line of aligned.querySelectorAll("line.pause")) {
       for (const end of ["x1", "x2"]) line.setAttribute(end, `${share(Number(line.dataset.a))}%`);
     }
     for (const text of aligned.querySelectorAll("text.beside")) {
-      const width = (text.getComputedTextLength() / text.ownerSVGElement.clientWidth) * 100 + 2;
+      const room = printing ? PAPER - axisWidth() : text.ownerSVGElement.clientWidth;
+      const width = (text.getComputedTextLength() / room) * 100 + 2;
       const a = Math.max(0, share(Number(text.dataset.a)));
       const b = Math.min(100, share(Number(text.dataset.b)));
       const [where, x, dx] = b + width <= 100 ? ["", Math.max(0, b), 6]
@@ -98,7 +113,7 @@
   }
 
   function zoom(low, high) {
-    const least = Math.max(data.end / 5000, 0.01);
+    const least = Math.min(data.end, Math.max(data.end / 5000, 0.01));
     low = Math.max(0, low);
     high = Math.min(data.end, high);
     if (high - low < least) {
@@ -221,6 +236,7 @@
     const figure = document.getElementById(chart.id);
     const place = figure.querySelector(".plot");
     const text = (v) => KINDS[chart.kind](v) + (v === null || v === undefined ? "" : chart.unit);
+    const onAxis = chart.kind === "number" ? (v) => brief(v) + chart.unit : text;
     const valueAt = (i, idx) => {
       const value = text(chart.lines[i][idx]);
       if (!edges[i] || edges[i][0][idx] === edges[i][1][idx]) return value;
@@ -233,7 +249,6 @@
     // uPlot draws in this order: the extremes as bands first, the lines above them.
     const edges = chart.edges && chart.edges.length ? chart.edges : [];
     const lines = [...chart.lines, ...edges.flatMap(([low, high]) => [high, low])].map(positive);
-    const axis = () => Math.round(parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--axis")) || 62);
     const options = {
       width: place.clientWidth || 600,
       height: place.clientHeight || 96,
@@ -253,7 +268,7 @@
       axes: [
         { show: false },
         {
-          size: axis,
+          size: axisWidth,
           gap: 4,
           font: "11px system-ui, sans-serif",
           stroke: () => colours.soft,
@@ -262,7 +277,11 @@
           space: 26,
           ...(chart.kind === "mib" ? { incrs: POWERS } : {}),
           ...(chart.log ? { splits: powersOfTen } : {}),
+<<<<<<< HEAD
           values: (u, splits) => splits.map((v) => (v === null ? "" : text(v).replace(" %", "%").replace(".0 s", " s"))),
+=======
+          values: (u, splits) => splits.map((v) => (v === null ? "" : onAxis(v).replace(" %", "%"))),
+>>>>>>> fix-b
         },
       ],
       series: [{}, ...lines.map((ys, i) => ({
@@ -334,7 +353,7 @@
   function fit() {
     for (const plot of plots) {
       const place = plot.root.parentElement;
-      plot.setSize({ width: printing ? 600 : place.clientWidth, height: place.clientHeight });
+      plot.setSize({ width: printing ? PAPER : place.clientWidth, height: place.clientHeight });
     }
     placeTimeline();
   }
@@ -393,14 +412,18 @@
     if (whole) whole.addEventListener("click", () => zoom(0, data.end));
     for (const button of document.querySelectorAll("button.show")) button.addEventListener("click", () => show(button));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+    const unfolded = [];
     window.addEventListener("beforeprint", () => {
       printing = true;
+      unfolded.push(...document.querySelectorAll("details:not(.data, [open])"));
+      for (const folded of unfolded) folded.open = true;
       readColours();
       zoom(0, data.end);
       fit();
     });
     window.addEventListener("afterprint", () => {
       printing = false;
+      for (const folded of unfolded.splice(0)) folded.open = false;
       readColours();
       fit();
       again();

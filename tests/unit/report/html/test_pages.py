@@ -148,6 +148,16 @@ def test_texts_of_a_run_become_no_markup(story: Any, shown: Any) -> None:  # noq
     assert not bidi.search(everything)
 
 
+def test_numbers_of_steps_have_the_same_form(shown: Any) -> None:  # noqa: ANN401 - see `shown`
+    story = Story("20260107T000000Z-a-aaaaaa")
+    for number in range(1100):
+        story.end(story.begin(f"s{number}"))
+    story.finish()
+    page: Page = shown(story)
+
+    assert "1,100 of 1,100 steps" in page.text
+
+
 def test_the_policy_allows_the_scripts_of_the_page_and_no_others(shown: Any) -> None:  # noqa: ANN401 - see `shown`
     page: Page = shown(hostile_run())
     policy = next(
