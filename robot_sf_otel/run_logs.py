@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from robot_sf_otel import guard
@@ -246,7 +245,7 @@ class LoguruSink:
         self._core: Any = None
         self._mine: tuple[int, Any] | None = None
         """Our number and Loguru's handler for it: together, `stop` may come in any thread."""
-        self._as_of: object = None
+        self._as_of: dict[int, Any] = {}
 
     def __reduce__(self) -> tuple[type[LoguruSink], tuple[()]]:
         """Return what another process, or a copy of the logger, gets."""
@@ -261,27 +260,36 @@ class LoguruSink:
         """Be a sink, at the lowest level that the application looks at anywhere."""
         from loguru import logger
 
-        core: Any = getattr(logger, "_core", None)
-        self._core = core
-        mine = self._mine
-        with getattr(core, "lock", nullcontext()):  # while it is free, we are put back
-            self._as_of = handlers = _handlers(core)
-            others = (h.levelno for i, h in handlers.items() if mine is None or i != mine[0])
-            level = int(min(others, default=INFO))
-            if mine is not None and (handlers is _UNKNOWN or mine[0] in handlers):
-                if mine[1] is not None and mine[1].levelno != level:
-                    _set_level(core, mine[1], level)
-                return
+        self._core = getattr(logger, "_core", None)
+        if self._mine is not None and self._stays(*self._mine):
+            return
+        self._as_of = _handlers(self._core)
         number = logger.add(
             self,
-            level=level,
+            level=_lowest(self._as_of),
             format="{message}",
             colorize=False,
             backtrace=False,
             diagnose=False,  # it would write the values of variables
             catch=True,
         )
-        self._mine = number, _handlers(core).get(number)
+        self._mine = number, _handlers(self._core).get(number)
+
+    def _stays(self, number: int, handler: Any) -> bool:  # noqa: ANN401 - of a private class
+        """Take the level of the sinks that there are now; return False where ours is gone."""
+        lock = getattr(self._core, "lock", None)
+        if lock is None:
+            return True  # another version: `stop` hears of it
+        if not lock.acquire(blocking=False):
+            return True  # sinks come or go just now, which may take seconds: the next time
+        try:
+            self._as_of = handlers = _handlers(self._core)
+            level = _lowest({i: each for i, each in handlers.items() if i != number})
+            if number in handlers and handler.levelno != level:
+                _set_level(self._core, handler, level)
+            return number in handlers
+        finally:
+            lock.release()
 
     def detach(self) -> None:
         """Leave no trace."""
@@ -335,6 +343,10 @@ def _handlers(core: Any) -> dict[int, Any]:  # noqa: ANN401 - of a private class
     """Return Loguru's handlers by number, `_UNKNOWN` where this version has them elsewhere."""
     handlers: dict[int, Any] = getattr(core, "handlers", _UNKNOWN)
     return handlers
+
+
+def _lowest(handlers: dict[int, Any]) -> int:
+    return int(min((handler.levelno for handler in handlers.values()), default=INFO))
 
 
 def _set_level(core: Any, handler: Any, level: int) -> None:  # noqa: ANN401 - as above

@@ -236,6 +236,16 @@ def test_sinks_come_and_go_while_threads_log_and_take_steps(runs: CapturedRuns) 
     assert len(core().handlers) == 1
 
 
+def test_a_step_does_not_wait_for_sinks_that_are_being_removed(runs: CapturedRuns) -> None:
+    with pipeline("p"):
+        logger.add(io.StringIO(), level="DEBUG")
+        with core().lock, step("a"):  # as while Loguru waits for a sink's queue
+            logger.debug("not yet")
+        with step("b"):
+            logger.debug("kept")
+    assert messages(runs) == ["kept"]
+
+
 def test_a_loguru_that_is_another_inside_gets_the_sink_anew_with_the_next_step(
     runs: CapturedRuns,
 ) -> None:
