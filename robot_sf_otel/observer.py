@@ -245,6 +245,9 @@ class RunObserver:
     def step_began(self) -> None:
         """Start the thread in a child process, whose progress has to be written."""
         self.outward.step_began()
+        if self.logs is not None:
+            with guard.shielded("log.txt"):
+                self.logs.follow()
         if not self._monitor.running:
             with guard.shielded("monitor start"):
                 self._monitor.start()

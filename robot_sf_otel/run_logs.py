@@ -26,8 +26,8 @@ _SAME: Final = 1e-5
 _MAX_STEP: Final = 80
 _UNSURE: Final = 4096
 """Characters before a cut in which half a secret may stand."""
-_NO_SINKS: Final = 20
-"""Level of our sink where Loguru has no other: INFO."""
+INFO: Final = 20
+"""Level of our sink where Loguru has no other."""
 
 
 class _Seen(threading.local):
@@ -58,7 +58,7 @@ class RunLogs:
         """Take lines for a run from now on."""
         span = run.ids()["span_id"]
         self._files = {**self._files, id(run): (run, LogFile(run.run_dir), span)}
-        self.look_after()
+        self.follow()
 
     def closed(self, run: LiveRun) -> None:
         """Take no more lines for a run; without runs the application's logging is as it was."""
@@ -69,18 +69,22 @@ class RunLogs:
         self._files = files
         _report(found[1])
         found[1].close()
-        if not files:
-            with self._changing:
+        with self._changing:
+            if not self._files:  # another thread may have opened a run
                 self._tap.detach()
                 self._sink.detach()
 
+    def follow(self) -> None:
+        """Go with what the application changed in its logging; a look where it changed nothing."""
+        if self._files and not (self._tap.attached and self._sink.settled):
+            with self._changing:
+                if self._files:  # another thread may have ended the run
+                    self._tap.attach()
+                    self._sink.attach()
+
     def look_after(self) -> None:
-        """Attach what the application detached (`logger.remove()`), and report lost lines."""
-        if not self._files:
-            return
-        with self._changing:
-            self._tap.attach()
-            self._sink.attach()
+        """Go with the application's logging, and report lost lines."""
+        self.follow()
         for _, file, _ in self._files.values():
             _report(file)
 
@@ -173,6 +177,11 @@ class _LoggingTap(logging.Handler):
         self._above = logging.Logger("robot_sf_otel.above_root")  # noqa: LOG001 - not one of the tree: above it
         self._above.handlers = _Unseen([self])
 
+    @property
+    def attached(self) -> bool:
+        """Whether something stands above the root logger."""
+        return logging.root.parent is not None
+
     def attach(self) -> None:
         """Stand above the root logger, unless something else does."""
         if logging.root.parent is None:
@@ -221,43 +230,75 @@ def _has_handlers(logger: logging.Logger) -> bool:
 
 
 class LoguruSink:
-    """A sink of Loguru; pickled or copied with the logger it becomes one that does nothing."""
+    """A sink of Loguru that `logger.remove()` does not take away while it is attached.
+
+    What an application removes there are its own sinks; this one belongs to the run. Pickled or
+    copied with the logger it becomes one that does nothing.
+
+    Loguru calls `stop` under the lock that `add` takes, and has no public way to stay. So the
+    handler that it made for us is put back where it was. Should another version of Loguru have it
+    elsewhere, the sink is added anew when a step begins, or at the next sample.
+    """
 
     def __init__(self, logs: RunLogs | None = None) -> None:
         self._logs = logs
-        self._id: int | None = None
+        self._core: Any = None
+        self._mine: tuple[int, Any] | None = None
+        """Our number and Loguru's handler for it: together, `stop` may come in any thread."""
+        self._as_of: dict[int, Any] = {}
 
     def __reduce__(self) -> tuple[type[LoguruSink], tuple[()]]:
         """Return what another process, or a copy of the logger, gets."""
         return LoguruSink, ()
 
+    @property
+    def settled(self) -> bool:
+        """Whether it is attached and no sink came or went: Loguru makes a new dictionary then."""
+        return self._mine is not None and _handlers(self._core) is self._as_of
+
     def attach(self) -> None:
-        """Become a sink, at the lowest level that the application looks at anywhere."""
-        if self._id is not None:
-            return
+        """Be a sink, at the lowest level that the application looks at anywhere."""
         from loguru import logger
 
-        core: Any = getattr(logger, "_core", None)
-        lowest = float(getattr(core, "min_level", _NO_SINKS))
-        level = int(lowest) if lowest != float("inf") else _NO_SINKS
-        self._id = logger.add(
+        self._core = getattr(logger, "_core", None)
+        if self._mine is not None and self._stays(*self._mine):
+            return
+        self._as_of = _handlers(self._core)
+        number = logger.add(
             self,
-            level=level,
+            level=_lowest(self._as_of),
             format="{message}",
             colorize=False,
             backtrace=False,
             diagnose=False,  # it would write the values of variables
             catch=True,
         )
+        self._mine = number, _handlers(self._core).get(number)
+
+    def _stays(self, number: int, handler: Any) -> bool:  # noqa: ANN401 - of a private class
+        """Take the level of the sinks that there are now; return False where ours is gone."""
+        lock = getattr(self._core, "lock", None)
+        if lock is None:
+            return True  # another version: `stop` hears of it
+        if not lock.acquire(blocking=False):
+            return True  # sinks come or go just now, which may take seconds: the next time
+        try:
+            self._as_of = handlers = _handlers(self._core)
+            level = _lowest({i: each for i, each in handlers.items() if i != number})
+            if number in handlers and handler.levelno != level:
+                _set_level(self._core, handler, level)
+            return number in handlers
+        finally:
+            lock.release()
 
     def detach(self) -> None:
         """Leave no trace."""
-        taken, self._id = self._id, None
-        if taken is not None:
+        mine, self._mine = self._mine, None  # so that it is not put back
+        if mine is not None:
             from loguru import logger
 
             try:
-                logger.remove(taken)
+                logger.remove(mine[0])
             except ValueError:  # the application has removed it
                 return
 
@@ -276,5 +317,39 @@ class LoguruSink:
         )
 
     def stop(self) -> None:
-        """Hear from Loguru that it was removed; by the application, it is attached again."""
-        self._id = None
+        """Hear from Loguru that it was removed. By the application: then go on.
+
+        Loguru holds its lock: nothing here may log, wait, or call it. Which levels the sinks will
+        have that the application adds now is not known yet: INFO until `attach` sees them.
+        """
+        if self._mine is None:
+            return
+        number, handler = self._mine
+        try:
+            if handler._stopped:  # noqa: SLF001 - the class's docstring has the reason
+                handler._stopped = False  # noqa: SLF001 - as above
+                self._core.handlers = {**self._core.handlers, number: handler}
+                _set_level(self._core, handler, INFO)
+                return
+        except Exception as error:  # noqa: BLE001 - `logger.remove()` is the application's call
+            guard.count("log.txt", error)
+        self._mine = None
+
+
+_UNKNOWN: Final[dict[int, Any]] = {}
+
+
+def _handlers(core: Any) -> dict[int, Any]:  # noqa: ANN401 - of a private class
+    """Return Loguru's handlers by number, `_UNKNOWN` where this version has them elsewhere."""
+    handlers: dict[int, Any] = getattr(core, "handlers", _UNKNOWN)
+    return handlers
+
+
+def _lowest(handlers: dict[int, Any]) -> int:
+    return int(min((handler.levelno for handler in handlers.values()), default=INFO))
+
+
+def _set_level(core: Any, handler: Any, level: int) -> None:  # noqa: ANN401 - as above
+    """Let a handler take lines from a level on. Under Loguru's lock."""
+    handler._levelno = level  # noqa: SLF001 - a second handler would write lines twice
+    core.min_level = min((each.levelno for each in core.handlers.values()), default=float("inf"))

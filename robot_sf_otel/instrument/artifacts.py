@@ -13,7 +13,7 @@ from robot_sf_otel import guard
 from robot_sf_otel.manifest.codec import clip
 from robot_sf_otel.manifest.events import rfc3339
 from robot_sf_otel.manifest.schema import Artifact
-from robot_sf_otel.store.layout import slug
+from robot_sf_otel.store.layout import file_stem
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -86,7 +86,7 @@ def keep(
     for method, usual in (("savefig", "figure"), ("save", "image")):
         save: Any = getattr(cast("object", what), method, None)
         if callable(save):
-            saved = _saved(save, name or usual, folder())
+            saved = _saved(save, name or usual, usual, folder())
             return None if saved is None else Kept(saved, kind or usual, name or saved.name)
     raise TypeError(
         f"{type(what).__name__} is neither a path nor something with `savefig` or `save`"
@@ -150,13 +150,16 @@ def _new_file(folder: Path, stem: str, suffix: str) -> Path:
         return path
 
 
-def _saved(save: Callable[..., object], name: str, folder: Path | None) -> Path | None:
-    """Save a figure; return None, and no file, where that fails."""
+def _saved(save: Callable[..., object], name: str, usual: str, folder: Path | None) -> Path | None:
+    """Save a figure; return None, and no file, where that fails.
+
+    Its file is called `usual` where nothing in the name can be that of a file.
+    """
     if folder is None:
         return None
     suffix = Path(name).suffix.lower()
     stem = name[: -len(suffix)] if suffix in _SUFFIXES else name
-    path = _new_file(folder, slug(stem), suffix if suffix in _SUFFIXES else ".png")
+    path = _new_file(folder, file_stem(stem) or usual, suffix if suffix in _SUFFIXES else ".png")
     try:
         save(str(path))
     except BaseException:

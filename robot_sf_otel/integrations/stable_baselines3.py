@@ -51,16 +51,20 @@ class TelemetryCallback(BaseCallback):
         return True
 
     def _on_rollout_start(self) -> None:
+        self._report_training()
+
+    def _on_training_end(self) -> None:
+        self._report_training()
+        self._report_episodes()
+        self._loop.end()
+
+    def _report_training(self) -> None:
         # An on-policy algorithm has trained on the rollout before: its figures stand until logged.
         if self._loop.listens:
             with guard.shielded("stable_baselines3"):
                 for name, value in self.logger.name_to_value.items():
                     if name.startswith("train/"):
                         self._loop.log(name, value)
-
-    def _on_training_end(self) -> None:
-        self._report_episodes()
-        self._loop.end()
 
     def _report_episodes(self) -> None:
         if not self._loop.listens:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sys
 import time
 import unicodedata
 from collections.abc import Callable
@@ -20,6 +21,8 @@ WORKERS_DIR: Final = "workers"
 """Folder in a run directory that holds the journals of child processes."""
 MAX_RUN_NAME: Final = 120
 """Characters of a run name: with a suffix it still fits every file system."""
+MAX_STEM: Final = 120
+"""Bytes of the name of an artifact's file, without its suffix."""
 
 RESERVED: Final = frozenset({"latest"})
 """Names that mean something where a run is asked for."""
@@ -31,6 +34,29 @@ def slug(name: str, limit: int = 60) -> str:
     """Return `name` as part of a file name: lower-case ASCII letters, digits, dashes; not empty."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:limit].strip("-") or "run"
+
+
+def file_stem(name: str, encoding: str = sys.getfilesystemencoding()) -> str:
+    """Return `name` as that of a file: lower-case letters and digits of any script, and dashes.
+
+    Empty where nothing is left. As NFC, at most `MAX_STEM` bytes; what the file system's encoding
+    does not have is left out. No separator, control or bidirectional character is a letter.
+
+    Args:
+        name: Any text.
+        encoding: That of file names.
+    """
+    plain = ""
+    for character in unicodedata.normalize("NFC", name.lower()):
+        kind = unicodedata.category(character)[0]
+        # A mark is part of the letter before it (a vowel of Hindi or Thai), or of no letter.
+        of_letter = kind == "M" and not plain.endswith("-") and plain != ""
+        if kind in "LN" or of_letter:
+            plain += character
+        elif not plain.endswith("-"):
+            plain += "-"
+    fitting = plain.strip("-").encode(encoding, "ignore")[:MAX_STEM]
+    return fitting.decode(encoding, "ignore").strip("-")
 
 
 def check_run_name(name: str) -> str:

@@ -49,6 +49,14 @@ def test_ppo_reports_timesteps_rewards_and_losses(runs: CapturedRuns) -> None:
     assert record.self_cost.faults == []
 
 
+def test_the_last_training_reports_its_losses_too(runs: CapturedRuns) -> None:
+    with pipeline("p"), step("train"):
+        model = ppo()
+        model.learn(ROLLOUT, callback=callback())
+    metrics = runs.record.steps[0].metrics
+    assert metrics["train/loss"] == pytest.approx(model.logger.name_to_value["train/loss"])
+
+
 def test_a_total_that_is_no_whole_rollout_is_what_will_be_done(runs: CapturedRuns) -> None:
     with pipeline("p"), step("train"):
         ppo().learn(ROLLOUT + 1, callback=callback())

@@ -111,6 +111,95 @@ def test_a_process_may_be_forked_while_another_thread_logs(scripts: Scripts) -> 
     assert sum(line.endswith(": child") for line in lines(scripts)) == 120
 
 
+def test_main_sets_its_sinks_anew_and_every_line_is_kept(scripts: Scripts) -> None:
+    finished = scripts.run(
+        """
+        import sys
+        from loguru import logger
+        from robot_sf_otel import configure, pipeline, step
+        configure(interval=60, console="lines")
+
+        @pipeline("nightly")
+        def main():
+            logger.remove()
+            logger.add(sys.stderr, format="{message}", level="INFO")
+            logger.info("begins")
+            with step("train"):
+                logger.error("the simulator crashed")
+                raise RuntimeError("x")
+
+        try:
+            main()
+        except RuntimeError:
+            pass
+        """
+    )
+    said = [line.partition(": ")[2] for line in lines(scripts)]
+    assert said[0] == "begins"
+    assert said[2] == "the simulator crashed"
+    assert "train – failed" in said[3]
+    assert all(line in finished.errors for line in said)
+
+
+def test_forked_children_set_their_sinks_anew_while_threads_of_the_parent_do(
+    scripts: Scripts,
+) -> None:
+    scripts.run(
+        """
+        import os, threading
+        from loguru import logger
+        from robot_sf_otel import configure, pipeline
+        configure()
+        stop = threading.Event()
+
+        def anew():
+            logger.remove()
+            logger.add(lambda message: None)
+
+        def restless():
+            while not stop.is_set():
+                anew()
+
+        with pipeline("p"):
+            threads = [threading.Thread(target=restless) for _ in range(2)]
+            [thread.start() for thread in threads]
+            for _ in range(40):
+                pid = os.fork()
+                if pid == 0:
+                    anew()
+                    logger.info("child")
+                    os._exit(0)
+                assert os.waitpid(pid, 0)[1] == 0
+            stop.set()
+            [thread.join() for thread in threads]
+            logger.info("parent")
+        """,
+        env=UNMEASURED,
+    )
+    said = [line.rpartition(": ")[2] for line in lines(scripts)]
+    assert said == ["child"] * 40 + ["parent"]
+
+
+def test_a_process_ends_as_ever_when_loguru_removes_its_sinks_at_exit(scripts: Scripts) -> None:
+    source = """
+        import atexit
+
+        def late():
+            logger.remove()
+            logger.info("late")
+
+        atexit.register(late)  # before Loguru's and ours: called after them
+        from loguru import logger
+        from robot_sf_otel import configure, pipeline
+        configure()
+        run = pipeline("p").start()
+        logger.info("early")
+        """
+    finished = scripts.run(source)
+    assert "Traceback" not in finished.errors
+    assert [line.partition(": ")[2] for line in lines(scripts)][:1] == ["early"]
+
+
 def test_a_command_that_is_run_has_its_lines_there_and_its_output_not(scripts: Scripts) -> None:
     scripts.run(
         """

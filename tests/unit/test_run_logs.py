@@ -83,16 +83,15 @@ def test_it_can_be_switched_off(tmp_path: Path) -> None:
 def test_the_applications_logging_is_as_it_was_during_and_after_the_run(
     runs: CapturedRuns, quiet: io.StringIO
 ) -> None:
-    core: Any = getattr(cast("Any", logger), "_core", None)
-    before = list(core.handlers), core.min_level
+    before = list(core().handlers), core().min_level
     handlers, level = list(logging.root.handlers), logging.root.level
     with pipeline("p"):
         assert (logging.root.handlers, logging.root.level) == (handlers, level)
-        assert core.min_level == before[1]
-        assert set(before[0]) < set(core.handlers)
+        assert core().min_level == before[1]
+        assert set(before[0]) < set(core().handlers)
         logger.info("shown")
         logger.debug("not shown, so not logged")
-    assert (list(core.handlers), core.min_level) == before
+    assert (list(core().handlers), core().min_level) == before
     assert logging.root.parent is None
     assert quiet.getvalue() == "shown\n"
     assert messages(runs) == ["shown"]
@@ -158,15 +157,106 @@ def test_loguru_passed_on_to_logging_comes_once(runs: CapturedRuns) -> None:
     assert messages(runs) == ["one", "two"]
 
 
-def test_what_the_application_removed_is_attached_again(runs: CapturedRuns) -> None:
+def core() -> Any:  # noqa: ANN401 - of a private class
+    return getattr(cast("Any", logger), "_core", None)
+
+
+def sink() -> Any:  # noqa: ANN401 - its inside is looked at
+    runtime = context.process.runtime
+    assert runtime is not None
+    observer: Any = runtime.observer
+    return observer.logs._sink
+
+
+def test_an_application_that_sets_its_sinks_anew_loses_no_line(
+    runs: CapturedRuns, quiet: io.StringIO
+) -> None:
+    with pipeline("p"):
+        for index in range(20):
+            logger.remove()
+            logger.info("{} without sinks", index)
+            logger.add(quiet, format="{message}", level="INFO")
+            logger.info("{} with one", index)
+        assert len(core().handlers) == 2
+    assert messages(runs) == [
+        f"{index} {where}" for index in range(20) for where in ("without sinks", "with one")
+    ]
+    assert next(iter(core().handlers.values())).levelno == core().min_level == 20
+    assert len(core().handlers) == 1
+
+
+def test_a_sink_that_is_removed_by_its_number_stays(runs: CapturedRuns) -> None:
+    with pipeline("p"):
+        for number in list(core().handlers):
+            logger.remove(number)
+        logger.info("kept")
+    assert messages(runs) == ["kept"]
+    assert core().handlers == {}
+
+
+@pytest.mark.parametrize(
+    ("level", "kept"),
+    [("DEBUG", ["DEBUG", "INFO", "WARNING"]), ("WARNING", ["WARNING"])],
+)
+def test_the_level_is_that_of_new_sinks_from_the_next_step_on(
+    runs: CapturedRuns, level: str, kept: list[str]
+) -> None:
     with pipeline("p"):
         logger.remove()
-        runtime = context.process.runtime
-        assert runtime is not None
-        observer: Any = runtime.observer
-        observer.logs.look_after()
-        logger.info("again")
-    assert messages(runs) == ["again"]
+        logger.add(io.StringIO(), level=level)
+        with step("a"):
+            assert core().min_level == logger.level(level).no
+            for each in ("DEBUG", "INFO", "WARNING"):
+                logger.log(each, each)
+    assert messages(runs) == kept
+
+
+def test_sinks_come_and_go_while_threads_log_and_take_steps(runs: CapturedRuns) -> None:
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.is_set():
+            logger.info("meanwhile")
+            with step("inner"):
+                pass
+
+    with pipeline("p") as run:
+        threads = [threading.Thread(target=run.bind(work), daemon=True) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for _ in range(200):
+            logger.remove()
+            logger.add(io.StringIO(), level="INFO")
+        ended.set()
+        for thread in threads:
+            thread.join(30)
+            assert not thread.is_alive()
+        logger.info("last")
+    assert messages(runs)[-1] == "last"
+    assert len(core().handlers) == 1
+
+
+def test_a_step_does_not_wait_for_sinks_that_are_being_removed(runs: CapturedRuns) -> None:
+    with pipeline("p"):
+        logger.add(io.StringIO(), level="DEBUG")
+        with core().lock, step("a"):  # as while Loguru waits for a sink's queue
+            logger.debug("not yet")
+        with step("b"):
+            logger.debug("kept")
+    assert messages(runs) == ["kept"]
+
+
+def test_a_loguru_that_is_another_inside_gets_the_sink_anew_with_the_next_step(
+    runs: CapturedRuns,
+) -> None:
+    with pipeline("p"):
+        sink()._mine = sink()._mine[0], object()
+        logger.remove()
+        logger.info("lost")
+        with step("a"):
+            logger.info("kept")
+    assert messages(runs) == ["kept"]
+    assert core().handlers == {}
 
 
 def test_without_handlers_warnings_are_printed_as_ever(
@@ -231,11 +321,7 @@ def test_a_thread_without_context_belongs_to_the_only_run(runs: CapturedRuns) ->
 
 def test_a_copied_or_pickled_sink_does_nothing(runs: CapturedRuns) -> None:
     with pipeline("p"):
-        runtime = context.process.runtime
-        assert runtime is not None
-        observer: Any = runtime.observer
-        sink = observer.logs._sink
-        for other in (copy.deepcopy(sink), pickle.loads(pickle.dumps(sink))):  # noqa: S301 - our own
+        for other in (copy.deepcopy(sink()), pickle.loads(pickle.dumps(sink()))):  # noqa: S301 - our own
             assert isinstance(other, LoguruSink)
             other.write("x")
             other.stop()

@@ -81,6 +81,14 @@ def test_a_folder_gets_the_size_of_its_files(runs: CapturedRuns, tmp_path: Path)
         ("learning curve", "learning-curve.png"),
         ("../../curve.pdf", "curve.pdf"),
         ("a.b", "a-b.png"),
+        ("曲线", "曲线.png"),
+        ("奖励.PDF", "奖励.pdf"),
+        ("📈", "figure.png"),
+        ("/etc/passwd", "etc-passwd.png"),
+        ("..", "figure.png"),
+        (".png", "png.png"),
+        ("x\u202egnp.\x00.svg", "x-gnp.svg"),
+        ("caf\udce9", "caf.png"),
     ],
 )
 def test_a_figure_is_saved_with_the_run(runs: CapturedRuns, name: str | None, file: str) -> None:
@@ -98,6 +106,14 @@ def test_figures_of_one_name_do_not_overwrite_each_other(runs: CapturedRuns) -> 
         "artifacts/x-3.png",
     ]
     assert [one.kind for one in found] == ["figure", "image", "figure"]
+
+
+@pytest.mark.parametrize("name", ["曲" * 5000, "a/" * 5000, "\u0301" * 5000])
+def test_the_name_of_a_figure_may_be_of_any_length(runs: CapturedRuns, name: str) -> None:
+    found = log(runs, Figure(), Figure(), name=name)
+    files = [runs.run_dirs[0] / one.path for one in found]
+    assert [path.read_bytes() for path in files] == [b"picture"] * 2
+    assert {path.parent for path in files} == {runs.run_dirs[0] / "artifacts"}
 
 
 def test_a_figure_that_cannot_be_saved_leaves_nothing(runs: CapturedRuns, said: list[str]) -> None:

@@ -8,8 +8,7 @@ import pytest
 
 from robot_sf_otel import pipeline, step
 from robot_sf_otel.integrations import gymnasium as integration
-from robot_sf_otel.integrations.gymnasium import TelemetryWrapper
-from robot_sf_otel.integrations.loop import Rate
+from robot_sf_otel.integrations.gymnasium import TelemetryWrapper, _Frames
 from robot_sf_otel.testing import CapturedRuns, FakeClock, capture_run
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def runs(tmp_path: Path) -> Iterator[CapturedRuns]:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     clock = FakeClock()
-    monkeypatch.setattr(integration, "_frames", Rate(clock.monotonic))
+    monkeypatch.setattr(integration, "_frames", _Frames(clock.monotonic))
     return clock
 
 
@@ -63,6 +62,34 @@ def test_the_frames_of_several_environments_add_up(runs: CapturedRuns, clock: Fa
             for env in environments:
                 play(env, 1)
     assert runs.record.steps[0].metrics == {"fps": pytest.approx(400, rel=0.02)}
+
+
+@pytest.mark.parametrize(
+    ("frames", "metrics"), [(40, {}), (120, {"fps": pytest.approx(100)})], ids=["short", "long"]
+)
+def test_the_time_before_the_first_frame_of_a_step_does_not_count(
+    runs: CapturedRuns, clock: FakeClock, frames: int, metrics: dict[str, float]
+) -> None:
+    env = environment()
+    with pipeline("p"):
+        with step("warm up"):
+            play(env, 3, clock)
+        clock.advance(6)
+        with step("collect"):
+            clock.advance(6)
+            play(env, frames, clock)
+    assert [each.metrics for each in runs.record.steps] == [{}, metrics]
+
+
+def test_frames_of_a_step_inside_are_its_own(runs: CapturedRuns, clock: FakeClock) -> None:
+    env = environment()
+    with pipeline("p"), step("outer"):
+        play(env, 60, clock)
+        with step("inner"):
+            clock.advance(6)
+            play(env, 3, clock)
+        play(env, 3, clock)
+    assert [each.metrics for each in runs.record.steps[:1]] == [{"fps": pytest.approx(100)}]
 
 
 def test_outside_a_run_the_environment_is_as_it_was() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robot_sf_otel.store.layout import (
+    MAX_STEM,
     RunPaths,
     create_run_dir,
+    file_stem,
     make_folder,
     make_run_dir,
     slug,
@@ -101,6 +104,49 @@ def test_slug_is_always_a_safe_file_name(name: str) -> None:
     made = slug(name)
     assert re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", made)
     assert len(made) <= 60
+
+
+@given(st.text(max_size=300), st.sampled_from(["utf-8", "latin-1", "ascii", "euc-jp"]))
+def test_the_stem_of_a_file_is_always_safe(name: str, encoding: str) -> None:
+    made = file_stem(name, encoding)
+    assert all(c == "-" or unicodedata.category(c)[0] in "LMN" for c in made)
+    assert not made.startswith("-")
+    assert not made.endswith("-")
+    assert len(made.encode(encoding)) <= MAX_STEM
+    assert made.isascii() or encoding != "ascii"
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("Learning curve_2", "learning-curve-2"),
+        ("曲线", "曲线"),
+        ("Größe der Schritte", "größe-der-schritte"),
+        ("cafe\u0301", "caf\u00e9"),
+        ("\u0939\u093f\u0928\u094d\u0926\u0940", "\u0939\u093f\u0928\u094d\u0926\u0940"),
+        ("مكافأة \u0661", "مكافأة-\u0661"),
+        ("../../etc/passwd", "etc-passwd"),
+        ("..\uff0f..\u2044x\u2215y\\z", "x-y-z"),
+        ("..", ""),
+        ("-rf", "rf"),
+        (".hidden", "hidden"),
+        ("a\x00b\x1b[2J\x9bc\nd", "a-b-2j-c-d"),
+        ("abc\u202eexe\u2066\u200f\u061c", "abc-exe"),
+        ("caf\udce9", "caf"),
+        ("📈", ""),
+        ("\u2764\ufe0f", ""),
+        ("\u0301" * 9, ""),
+        ("曲" * 100, "曲" * 40),
+        ("a" + "曲" * 100, "a" + "曲" * 39),
+    ],
+)
+def test_the_stem_of_a_file_keeps_what_a_name_is_read_by(name: str, stem: str) -> None:
+    assert file_stem(name, "utf-8") == stem
+
+
+def test_the_stem_of_a_file_leaves_out_what_the_file_system_does_not_have() -> None:
+    assert file_stem("曲线 2", "ascii") == "2"
+    assert file_stem("曲线", "ascii") == ""
 
 
 def test_worker_journals_never_share_a_name() -> None:

@@ -38,10 +38,7 @@
     return `${Math.floor(t / 86400)}d ${two(Math.floor((t % 86400) / 3600))}h`;
   };
   const KINDS = { percent: (v) => (v === null || v === undefined ? "--" : `${number(v)} %`), mib, number, seconds: duration };
-<<<<<<< HEAD
   const tick = (s) => (s === 0 ? "0" : duration(s).replace("m 00s", "m").replace("h 00m", "h").replace(".0 s", " s"));
-=======
-  const tick = (s) => (s === 0 ? "0" : duration(s).replace("m 00s", "m").replace("h 00m", "h").replace(".0s", "s"));
   // What fits beside an axis: the first digits are those that count.
   const brief = (v) => {
     const size = Math.abs(v);
@@ -50,7 +47,6 @@
     const [letter, factor] = [["T", 1e12], ["G", 1e9], ["M", 1e6], ["k", 1e3]].find(([, least]) => size >= least);
     return `${Number((v / factor).toPrecision(6))}${letter}`;
   };
->>>>>>> fix-b
   const clock = (at) => {
     if (!data.sessions.length) return "";
     let session = data.sessions[0];
@@ -277,11 +273,7 @@
           space: 26,
           ...(chart.kind === "mib" ? { incrs: POWERS } : {}),
           ...(chart.log ? { splits: powersOfTen } : {}),
-<<<<<<< HEAD
-          values: (u, splits) => splits.map((v) => (v === null ? "" : text(v).replace(" %", "%").replace(".0 s", " s"))),
-=======
-          values: (u, splits) => splits.map((v) => (v === null ? "" : onAxis(v).replace(" %", "%"))),
->>>>>>> fix-b
+          values: (u, splits) => splits.map((v) => (v === null ? "" : onAxis(v).replace(" %", "%").replace(".0 s", " s"))),
         },
       ],
       series: [{}, ...lines.map((ys, i) => ({
