@@ -19,6 +19,7 @@ from robot_sf_otel.demo.scenario import DEFAULT_SCENARIO
 from robot_sf_otel.semconv.instruments import INSTRUMENTS, WRITTEN
 from tests.integration import backends, test_cgroup_limits
 from tests.integration.backends import CONFIG, Collector, Prometheus, until
+from tests.integration.collectors import answering
 from tests.integration.dashboards import RULES, alerts, asked, filled, variables
 from tests.integration.scripts import shape
 
@@ -446,6 +447,26 @@ def test_old_samples_take_no_live_ones_with_them(world: World) -> None:
     world.gateway.send_gauge("older", {"than_the_window": now - 31 * 24 * 3600})
     world.gateway.send_gauge("live", {"behind": time.time()})
     until(lambda: world.prometheus.query("live"), "what came behind it")
+
+
+def test_what_prometheus_refuses_is_let_go_and_what_it_cannot_take_now_is_sent_again(
+    tmp_path: Path,
+) -> None:
+    """It says 400 to a request that it never takes, and 503 while it starts."""
+    with ExitStack() as stack:
+        port, given = stack.enter_context(answering(400, 503, 503))
+        environ = {
+            "PROMETHEUS": f"http://127.0.0.1:{port}",
+            "QUEUE_DIRECTORY": str(tmp_path / "queue"),
+        }
+        gateway = stack.enter_context(
+            backends.collector(tmp_path / "gateway", CONFIG / "gateway.yaml", environ)
+        )
+        gateway.send_gauge("refused", {"a": time.time()})
+        until(lambda: given == [400], "the refusal")
+        gateway.send_gauge("kept", {"a": time.time()})
+        until(lambda: 200 in given, "what was kept")
+    assert given == [400, 503, 503, 200]
 
 
 def test_metrics_outlive_a_prometheus_that_is_away_and_a_gateway_that_is_started_again(
