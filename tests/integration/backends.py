@@ -68,14 +68,17 @@ def until(ask: Callable[[], T | None], what: str, patience: float = PATIENCE) ->
         time.sleep(0.05)
 
 
-def fetch(url: str, body: bytes | None = None) -> bytes:
+def fetch(url: str, body: bytes | None = None, content: str | None = None) -> bytes:
     """Return what a server of this test answers; raises OSError where it does not answer 200.
 
     Args:
         url: On this machine.
         body: Posted, if given.
+        content: Its media type; that of a form by default.
     """
-    with urllib.request.urlopen(url, body, timeout=30) as answer:  # noqa: S310 - http, made here
+    headers = {} if content is None else {"Content-Type": content}
+    request = urllib.request.Request(url, body, headers)  # noqa: S310 - http, made here
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - http, made here
         return bytes(answer.read())
 
 
@@ -164,7 +167,7 @@ class Collector(Server):
         prefix: Sequence[str] = (),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.grpc_port, self.http_port, self.health_port, own = free_ports(4)
+        self.grpc_port, self.http_port, self.health_port, own, queued = free_ports(5)
         self.output = folder / "otlp.jsonl"
         """OTLP JSON lines, all signals in one file."""
         self._folder = folder
@@ -176,6 +179,7 @@ class Collector(Server):
             "OTLP_HTTP": f"127.0.0.1:{self.http_port}",
             "HEALTH": f"127.0.0.1:{self.health_port}",
             "OWN_METRICS_PORT": str(own),
+            "QUEUED": f"127.0.0.1:{queued}",  # of collector-config/gateway.yaml
             "OUTPUT": str(self.output),
             "ARCHIVE": str(self.output),  # what collector-config/gateway.yaml calls it
         }
@@ -196,6 +200,25 @@ class Collector(Server):
     def http(self) -> str:
         """The endpoint of OTLP over HTTP, without the path of a signal."""
         return f"http://127.0.0.1:{self.http_port}"
+
+    def send_gauge(self, name: str, moments: Mapping[str, float]) -> None:
+        """Send it a request with points of a gauge, each told apart by the label `which`.
+
+        Args:
+            name: Of the gauge.
+            moments: Unix time of each point in seconds.
+        """
+        points = [
+            {
+                "timeUnixNano": str(int(moment * 1_000_000_000)),
+                "asDouble": 1.0,
+                "attributes": [{"key": "which", "value": {"stringValue": which}}],
+            }
+            for which, moment in moments.items()
+        ]
+        metrics = [{"name": name, "gauge": {"dataPoints": points}}]
+        body = {"resourceMetrics": [{"scopeMetrics": [{"metrics": metrics}]}]}
+        fetch(f"{self.http}/v1/metrics", json.dumps(body).encode(), "application/json")
 
     def lines(self) -> list[dict[str, Any]]:
         """Return what is in its file; a line that is being written is left out."""

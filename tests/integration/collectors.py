@@ -57,17 +57,32 @@ def serving(handler: type[Handler]) -> Generator[int]:
 
 
 @contextmanager
-def failing_http() -> Generator[int]:
-    """Yield the port of a server that answers 500 to everything."""
+def answering(*statuses: int, then: int = 200) -> Generator[tuple[int, list[int]]]:
+    """Yield the port of a server, and what it has answered so far.
 
-    class Refuse(Handler):
+    Args:
+        statuses: Of the first answers, one each.
+        then: Of all that follow.
+    """
+    left = list(statuses)
+    given: list[int] = []
+
+    class Answer(Handler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.send_response(500)
+            given.append(left.pop(0) if left else then)
+            self.send_response(given[-1])
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-    with serving(Refuse) as port:
+    with serving(Answer) as port:
+        yield port, given
+
+
+@contextmanager
+def failing_http() -> Generator[int]:
+    """Yield the port of a server that answers 500 to everything."""
+    with answering(then=500) as (port, _):
         yield port
 
 

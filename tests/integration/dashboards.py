@@ -64,12 +64,12 @@ def filled(query: str, values: Mapping[str, str]) -> str:
 
 
 def alerts() -> Iterator[tuple[str, str]]:
-    """Yield the name and the expression of every alert, as promtool understands the file."""
+    """Yield the name and the expression of every alert and of what they are made of."""
     import yaml
 
     for group in yaml.safe_load(RULES.read_text())["groups"]:
         for rule in group["rules"]:
-            yield rule["alert"], rule["expr"]
+            yield rule.get("alert") or rule["record"], rule["expr"]
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:

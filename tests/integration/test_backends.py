@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -18,6 +19,7 @@ from robot_sf_otel.demo.scenario import DEFAULT_SCENARIO
 from robot_sf_otel.semconv.instruments import INSTRUMENTS, WRITTEN
 from tests.integration import backends, test_cgroup_limits
 from tests.integration.backends import CONFIG, Collector, Prometheus, until
+from tests.integration.collectors import answering
 from tests.integration.dashboards import RULES, alerts, asked, filled, variables
 from tests.integration.scripts import shape
 
@@ -365,6 +367,124 @@ def test_killed_collector_loses_no_span_and_costs_the_pipeline_nothing(
     assert record.duration_seconds is not None
     assert undisturbed.duration_seconds is not None
     assert record.duration_seconds < 1.2 * undisturbed.duration_seconds
+
+
+PARALLEL: Final = """
+    import time
+    from concurrent.futures import ThreadPoolExecutor
+    from robot_sf_otel import configure, pipeline, step, track
+    configure(interval=0.2)
+
+    def one(number):
+        with pipeline("sweep", steps=["fit"], seeds={"seed": number}):
+            with step("fit"):
+                for _ in track(range(30)): time.sleep(0.1)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(one, [5, 6]))
+"""
+
+
+def test_queries_hold_for_runs_side_by_side_in_one_process_and_after_they_are_replayed(
+    world: World, scripts: Scripts, subtests: pytest.Subtests
+) -> None:
+    """Two runs on one instance, then two resources: what a join finds twice it refuses."""
+    for _ in range(2):  # the second time there is an ETA
+        scripts.run(PARALLEL, env=world.environment())
+    (page,) = re.findall(
+        r"```text\n(robot_sf_run_eta.*?)```",
+        (backends.ROOT / "docs" / "how-to" / "grafana.md").read_text(),
+        re.DOTALL,
+    )
+    assert [record.status for record in scripts.records] == ["completed"] * 4
+    ended = 'robot_sf_run_info{robot_sf_run_status="completed"} == 1'
+    until(lambda: len(world.prometheus.query(ended)) == 4, "the metrics")
+    both = 'count(robot_sf_run_info{robot_sf_run_status="running"} == 1) == 2'
+    assert world.ever(both), "the runs were not open at once"
+    values = {"pipeline": ".*"}
+    fleet = [
+        query
+        for query in asked()
+        if query.where.startswith("fleet") and "target_info" in query.text
+    ]
+    assert fleet
+    for query in [filled(one.text, values) for one in fleet] + [page]:
+        with subtests.test("side by side", query=query):
+            assert world.ever(query)
+    of_open = [query for query in fleet if "Open runs" in query.where]
+    until(
+        lambda: not any(world.prometheus.query(filled(one.text, values)) for one in of_open),
+        "the ended runs to be gone from the open ones",
+    )
+
+    command = [sys.executable, "-m", "robot_sf_otel.cli.main", "replay", "--all"]
+    command += ["--endpoint", world.agent.grpc]
+    assert scripts.start_command(command).ends(60).code == 0
+    twice = "count by (instance) (target_info) == 2"
+    until(lambda: len(world.ever(twice)) == 2, "a second target_info of each process")
+    for query in fleet:
+        with subtests.test("replayed", where=query.where, query=query.text):
+            world.ever(filled(query.text, values))
+    for called, expression in alerts():
+        with subtests.test("replayed", alert=called):
+            world.ever(expression)
+
+
+def test_old_samples_take_no_live_ones_with_them(world: World) -> None:
+    """The queue of an agent makes one request of what several processes sent.
+
+    One that is too old even for this Prometheus is refused over and over by versions before 2.49.
+    """
+    now = time.time()
+    world.gateway.send_gauge("old", {"live": now})
+    until(lambda: world.prometheus.query("old"), "the first sample")
+    hours = {"cut_off_for_hours": now - 5 * 3600, "replayed": now - 29 * 24 * 3600, "beside": now}
+    world.gateway.send_gauge("mixed", hours)
+
+    for which, moment in hours.items():
+        query = f'mixed{{which="{which}"}}'
+        until(partial(world.prometheus.query, query, moment), which)
+    world.gateway.send_gauge("older", {"than_the_window": now - 31 * 24 * 3600})
+    world.gateway.send_gauge("live", {"behind": time.time()})
+    until(lambda: world.prometheus.query("live"), "what came behind it")
+
+
+def test_what_prometheus_refuses_is_let_go_and_what_it_cannot_take_now_is_sent_again(
+    tmp_path: Path,
+) -> None:
+    """It says 400 to a request that it never takes, and 503 while it starts."""
+    with ExitStack() as stack:
+        port, given = stack.enter_context(answering(400, 503, 503))
+        environ = {
+            "PROMETHEUS": f"http://127.0.0.1:{port}",
+            "QUEUE_DIRECTORY": str(tmp_path / "queue"),
+        }
+        gateway = stack.enter_context(
+            backends.collector(tmp_path / "gateway", CONFIG / "gateway.yaml", environ)
+        )
+        gateway.send_gauge("refused", {"a": time.time()})
+        until(lambda: given == [400], "the refusal")
+        gateway.send_gauge("kept", {"a": time.time()})
+        until(lambda: 200 in given, "what was kept")
+    assert given == [400, 503, 503, 200]
+
+
+def test_metrics_outlive_a_prometheus_that_is_away_and_a_gateway_that_is_started_again(
+    world: World,
+) -> None:
+    world.prometheus.stop()
+    moments = {"stopped": time.time(), "killed": time.time() - 1}
+    world.gateway.send_gauge("kept", {"stopped": moments["stopped"]})
+    world.gateway.stop()
+    world.gateway.start()
+    world.gateway.send_gauge("kept", {"killed": moments["killed"]})
+    world.gateway.kill()
+    world.gateway.start()
+    world.prometheus.start()
+
+    for which, moment in moments.items():
+        query = f'kept{{which="{which}"}}'
+        until(partial(world.prometheus.query, query, moment + 1), which)
 
 
 def _wait_for_spans(collector: Collector, number: int) -> None:
