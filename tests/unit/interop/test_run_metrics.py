@@ -61,10 +61,10 @@ def crowded() -> Story:
     steps = [
         StepSample(step_id="train", span_id=f"{number:016x}", done=number) for number in (1, 2)
     ]
+    shown: dict[str, float | str] = {"loss": 9.0, "score": 9.0}
     story.samples = [
-        TelemetrySnapshot(timestamp_ms=moment, memory_rss_mb=1.0, metrics=said, steps=steps)
+        TelemetrySnapshot(timestamp_ms=moment, memory_rss_mb=1.0, metrics=shown, steps=steps)
         for moment in (END - 1000, END - 1000, END, END, END + 1)
-        for said in ({"loss": 9.0, "score": 9.0},)
     ]
     return story
 
