@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -59,6 +61,44 @@ def wire_protocol(environ: Mapping[str, str], *variables: str) -> tuple[Protocol
     return GRPC, None
 
 
+def wrong_timeouts(signal: Signal, environ: Mapping[str, str]) -> dict[str, str | None]:
+    """Return the timeouts of OTLP that the SDK cannot take, each with what is wrong with it.
+
+    An empty one counts as unset, and nothing is wrong with it.
+    """
+    found: dict[str, str | None] = {}
+    for variable in (
+        f"OTEL_EXPORTER_OTLP_{signal.upper()}_TIMEOUT",
+        env.OTEL_EXPORTER_OTLP_TIMEOUT,
+    ):
+        given = environ.get(variable)
+        if given is None:
+            continue
+        if not given.strip():
+            found[variable] = None
+        elif not _is_time(given):
+            found[variable] = (
+                f"{variable}={given!r} is no number of seconds above 0; it counts as unset"
+            )
+    return found
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False
+
+
+def _made_without(variables: Iterable[str], make: Callable[[], Any]) -> Any:  # noqa: ANN401 - an exporter of any signal
+    """Make an exporter as if variables were unset: it reads them even where it is told a value."""
+    held = {name: os.environ.pop(name) for name in variables if name in os.environ}
+    try:
+        return make()
+    finally:
+        os.environ.update(held)
+
+
 def asked_for(signal: Signal, environ: Mapping[str, str]) -> list[str]:
     """Return the names of the exporters of a signal that the environment asks for."""
     variable, endpoint, _ = _VARIABLES[signal]
@@ -69,8 +109,13 @@ def exporters_of(signal: Signal, environ: Mapping[str, str]) -> list[Any]:
     """Return the exporters of a signal; one that cannot be made is named in a warning."""
     protocol_variable = _VARIABLES[signal][2]
     made: list[Any] = []
+    timeouts: dict[str, str | None] = {}
     for name in asked_for(signal, environ):
         wanted = name
+        if name.startswith("otlp"):
+            timeouts = wrong_timeouts(signal, environ)
+            for problem in filter(None, timeouts.values()):
+                guard.warn_once(problem, problem)
         if name == "otlp":
             protocol, wrong = wire_protocol(
                 environ, protocol_variable, env.OTEL_EXPORTER_OTLP_PROTOCOL
@@ -82,7 +127,9 @@ def exporters_of(signal: Signal, environ: Mapping[str, str]) -> list[Any]:
         try:
             group = f"opentelemetry_{signal}_exporter"
             found = [point.load() for point in entry_points(group=group, name=wanted)]
-            made.extend(_KINDS[signal](make) for make in found[:1])
+            made.extend(
+                _KINDS[signal](partial(_made_without, timeouts, make)) for make in found[:1]
+            )
             _own_random()
         except Exception as error:  # noqa: BLE001 - an exporter of a third party
             guard.warn(f"the exporter {name!r} could not be made: {error}")

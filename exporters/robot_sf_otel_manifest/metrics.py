@@ -9,7 +9,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 
 from robot_sf_otel import guard
 from robot_sf_otel.config import Arguments, resolve, switched
-from robot_sf_otel.manifest.from_points import snapshot_of
+from robot_sf_otel.manifest.from_points import Growth, snapshot_of
 from robot_sf_otel.redaction import Redactor
 from robot_sf_otel_manifest.readable import points_of
 from robot_sf_otel_manifest.samples import desk_of
@@ -36,6 +36,7 @@ class ManifestMetricExporter(MetricExporter):
         config = resolve(Arguments(artifact_root=artifact_root), os.environ, guard.warn)
         self._off = switched(os.environ, guard.warn) is False
         self._redact = Redactor(config.redact)
+        self._growth = Growth()
         self._desk = desk_of(config.artifact_root)
         self._shut = False
 
@@ -52,7 +53,7 @@ class ManifestMetricExporter(MetricExporter):
         if self._shut:
             return MetricExportResult.FAILURE
         with guard.shielded("metric exporter"):
-            snapshot = snapshot_of(points_of(metrics_data), self._redact)
+            snapshot = snapshot_of(points_of(metrics_data), self._redact, self._growth)
             if snapshot is not None:
                 self._desk.leave(snapshot)
             return MetricExportResult.SUCCESS

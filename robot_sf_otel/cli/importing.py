@@ -34,8 +34,8 @@ class SourceFormat(StrEnum):
 Importer = Callable[[Sequence[Path], Path, int], Iterator["Written | str"]]
 """Reads files or folders into an artifact root, as of Unix nanoseconds.
 
-It yields what became of each run, and in words what could not be read. A file that holds nothing
-of the kind at all is a ValueError.
+It yields what became of each run, and in words what could not be read. Where nothing of the
+kind is in any of them it is a ValueError.
 """
 
 

@@ -40,14 +40,19 @@ def import_files(
         What became of each run, the oldest first, and in words what could not be read.
 
     Raises:
-        ValueError: There is no OTLP in a file.
+        ValueError: There is no OTLP in any file.
         OSError: A file cannot be read, or a run not be written.
     """
     readers = [Reader(path) for path in paths]
     traces, left_out = _traces(readers)
-    empty = next((path for path, one in zip(paths, readers, strict=True) if not one.lines), None)
-    if empty is not None:
-        raise ValueError(f"{empty}: there is no line of OTLP JSON in it")
+    nothing = [
+        f"{path}: there is no line of OTLP JSON in it"
+        for path, reader in zip(paths, readers, strict=True)
+        if not reader.lines
+    ]
+    if len(nothing) == len(paths):
+        raise ValueError(nothing[0])
+    yield from nothing
     if left_out:
         yield (
             f"{left_out:,} spans and log records are left out: more than {MAX_SPANS:,}, or "

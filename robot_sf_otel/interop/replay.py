@@ -7,7 +7,7 @@ import random
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -199,18 +199,16 @@ class Replay:
         Args:
             runs: Directories, and whether the process is gone without having closed the record.
         """
-        with ThreadPoolExecutor(IN_FLIGHT, "replay") as pool:
-            try:
-                for run_dir, dead in runs:
-                    self._send_run(run_dir, pool, dead=dead)
-                self._land(0)
-            except BaseException:  # Ctrl-C, say: leaving the pool would wait for all the patience
-                self._delivery.give_up()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        try:
+            for run_dir, dead in runs:
+                self._send_run(run_dir, dead=dead)
+            self._land(0)
+        except BaseException:  # Ctrl-C, say: no answer is wanted any more
+            self._delivery.give_up()
+            raise
         return self.result
 
-    def _send_run(self, run_dir: Path, pool: ThreadPoolExecutor, *, dead: bool) -> None:
+    def _send_run(self, run_dir: Path, *, dead: bool) -> None:
         try:
             run = Outbound(run_dir, self._outgoing, dead=dead)
         except NothingToSend as error:
@@ -222,16 +220,15 @@ class Replay:
         ledger = self._ledger_of(run_dir.parent)
         for signal in self._signals:
             for index, batch in enumerate(run.batches(signal)):
-                self._send_batch(run, fingerprint, ledger, index, batch, pool)
+                self._send_batch(run, fingerprint, ledger, index, batch)
 
-    def _send_batch(  # noqa: PLR0917 - private, called once
+    def _send_batch(
         self,
         run: Outbound,
         fingerprint: str,
         ledger: Ledger,
         index: int,
         batch: Batch,
-        pool: ThreadPoolExecutor,
     ) -> None:
         tally, items = self.result.signals[batch.signal], batch.items
         name = run.run_dir.name
@@ -246,7 +243,7 @@ class Replay:
         else:
             body = request_of(batch, self._version)
             self._pace.take(items)
-            answer = pool.submit(self._delivery.deliver, batch.signal, body)
+            answer = _in_background(self._delivery.deliver, batch.signal, body)
             self._flying.append(_Sent(run, fingerprint, batch.signal, index, items, answer))
             self._land(IN_FLIGHT - 1)
 
@@ -282,6 +279,25 @@ class Replay:
 
     def _refuse(self, reason: str, items: int) -> None:
         self.result.reasons[reason] = self.result.reasons.get(reason, 0) + items
+
+
+def _in_background(
+    deliver: Callable[[Signal, bytes], Answer], signal: Signal, body: bytes
+) -> Future[Answer]:
+    """Deliver a request in a thread that the end of the program does not wait for.
+
+    Those of an executor are waited for: an endpoint that hangs would hold up Ctrl-C.
+    """
+    answer: Future[Answer] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(deliver(signal, body))
+        except BaseException as error:  # noqa: BLE001 - raised where the answer is wanted
+            answer.set_exception(error)
+
+    threading.Thread(target=work, name="replay", daemon=True).start()
+    return answer
 
 
 def told(result: Result) -> Iterator[str]:

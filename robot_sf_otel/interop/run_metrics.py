@@ -1,4 +1,8 @@
-"""A recorded run's telemetry as points of the instruments that it has live, with its own times."""
+"""A recorded run's telemetry as points of the instruments that it has live, with its own times.
+
+Two points of one series never lie in one millisecond: Prometheus has no finer times, and refuses a
+whole request for a second value.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
     from robot_sf_otel.interop.run_spans import Telling
     from robot_sf_otel.interop.story import Story
     from robot_sf_otel.manifest.execution import Execution
-    from robot_sf_otel.manifest.points import Labels
+    from robot_sf_otel.manifest.points import Labels, Points
     from robot_sf_otel.manifest.schema import MetricValue, TelemetrySnapshot
     from robot_sf_otel.redaction.outgoing import Outgoing
 
@@ -62,23 +66,41 @@ class Measuring:
         self._pipeline = story.pipeline
         self._of_run = self._out(metrics.of_run(self._pipeline))
         self._custom = story.fold.metrics
+        self._over = story.ended.time_unix_nano if story.ended is not None else None
 
     def batches(self, snapshots: Iterable[TelemetrySnapshot]) -> Iterator[list[Measured]]:
-        """Yield the points of samples, so many at a time, then those of the ends."""
-        rest = iter(snapshots)
+        """Yield the points of samples, so many at a time, then those of the ends.
+
+        What an end says wins over a sample of the same millisecond.
+        """
+        outcomes, told = self._outcomes()
+        rest = self._one_a_moment(snapshots)
         for first in rest:
             made: dict[str | None, Series] = {}
             self._add_to(made, first)
             points = sum(len(held) for series in made.values() for held in series.values())
             for snapshot in islice(rest, max(0, POINTS // max(1, points) - 1)):
                 self._add_to(made, snapshot)
+            for process, series in made.items():
+                _leave_out(series, told.get(process, {}))
             yield [self._measured(process, series) for process, series in made.items()]
-        yield self._outcomes()
+        yield outcomes
+
+    def _one_a_moment(self, snapshots: Iterable[TelemetrySnapshot]) -> Iterator[TelemetrySnapshot]:
+        newest: dict[str | None, int] = {}
+        for snapshot in snapshots:
+            process = self._process_of(snapshot)
+            if newest.get(process) != snapshot.timestamp_ms:
+                newest[process] = snapshot.timestamp_ms
+                yield snapshot
+
+    def _process_of(self, snapshot: TelemetrySnapshot) -> str | None:
+        if snapshot.process is not None:
+            return snapshot.process
+        return self._story.session_at(snapshot.timestamp_ms * MILLISECOND).process
 
     def _add_to(self, made: dict[str | None, Series], snapshot: TelemetrySnapshot) -> None:
-        process = snapshot.process
-        if process is None:
-            process = self._story.session_at(snapshot.timestamp_ms * MILLISECOND).process
+        process = self._process_of(snapshot)
         self._add(snapshot, made.setdefault(process, {}), process)
 
     def _measured(self, process: str | None, series: Series) -> Measured:
@@ -96,7 +118,8 @@ class Measuring:
         now = snapshot.timestamp_ms * MILLISECOND
         self._machines.setdefault(process, MachinePoints()).add(snapshot, series)
         if snapshot.process is None:
-            self._add_run(now, series, "running")
+            if self._over is None or now <= self._over:  # it ran no more in a later one
+                self._add_run(now, series, "running")
             self._add_steps(snapshot, now, series)
 
     def _add_run(self, now: int, series: Series, status: str) -> None:
@@ -166,8 +189,12 @@ class Measuring:
         owner = next(logged, None if of_run else running[-1])
         return self._out(metrics.of_metric(self._pipeline, owner, name))
 
-    def _outcomes(self) -> list[Measured]:
-        """Return what is known only at ends: last values, durations, errors, findings, ETAs."""
+    def _outcomes(self) -> tuple[list[Measured], dict[str | None, Series]]:
+        """Return what is known only at ends: last values, durations, errors, findings, ETAs.
+
+        Returns:
+            All of it, and the points among it by process.
+        """
         story = self._story
         made: dict[str | None, Series] = {}
         histograms: dict[str | None, list[Histogram]] = {}
@@ -191,7 +218,9 @@ class Measuring:
             if failed is not None and end.status == "failed":
                 which = self._out(metrics.run_error(self._pipeline, failed))
                 _put(series, RUN_ERRORS, which, end.time_unix_nano, 1, story.sessions[0].begun_ns)
-        return [
+        for series in made.values():
+            series.update({key: _last_of_each(points) for key, points in series.items()})
+        outcomes = [
             Measured(
                 self._telling.resource(process),
                 made.get(process, {}),
@@ -199,6 +228,7 @@ class Measuring:
             )
             for process in dict.fromkeys([*made, *histograms])
         ]
+        return outcomes, made
 
     def _add_etas(self, made: dict[str | None, Series]) -> None:
         for now, eta in self._story.etas:
@@ -256,10 +286,31 @@ def _merged(histograms: Iterable[Histogram]) -> list[Histogram]:
     return list(found.values())
 
 
+def _last_of_each(points: Points) -> Points:
+    """Return the last point of each millisecond, in order of time."""
+    in_order = sorted(points, key=lambda point: point[1])
+    return list(
+        {now // MILLISECOND: (start, now, value) for start, now, value in in_order}.values()
+    )
+
+
+def _leave_out(series: Series, told: Series) -> None:
+    """Take out of series what lies in a millisecond of which another point is told."""
+    for key in series.keys() & told.keys():
+        moments = {now // MILLISECOND for _, now, _ in told[key]}
+        series[key] = [point for point in series[key] if point[1] // MILLISECOND not in moments]
+        if not series[key]:
+            del series[key]
+
+
 def _put(  # noqa: PLR0917 - what a point has, in the order of a point
     series: Series, name: str, labels: Labels, now: int, value: float, start: int = 0
 ) -> None:
-    series.setdefault((name, labels), []).append((start, now, value))
+    """Add a point; of several of one moment, as executions of one step at a time have, the last."""
+    points = series.setdefault((name, labels), [])
+    if points and points[-1][1] == now:
+        points.pop()
+    points.append((start, now, value))
 
 
 def _put_metric(series: Series, labels: Labels, now: int, value: MetricValue) -> None:

@@ -6,6 +6,7 @@ Source: the OTLP specification 1.x, "Failures", "OTLP/gRPC Response" and "OTLP/H
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -29,6 +30,12 @@ _LATER_GRPC: Final = frozenset(
 _OK: Final = 200
 _MOST: Final = 200
 """Characters of a reason that are shown."""
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
+"""Name of a header: RFC 9110, 5.6.2."""
+_HEADERS: Final = "OTEL_EXPORTER_OTLP_HEADERS"
+_CERTIFICATE: Final = "OTEL_EXPORTER_OTLP_CERTIFICATE"
+_CLIENT_CERTIFICATE: Final = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"
+_CLIENT_KEY: Final = "OTEL_EXPORTER_OTLP_CLIENT_KEY"
 
 Protocol_ = Literal["grpc", "http/protobuf"]
 
@@ -59,7 +66,7 @@ class Transport(Protocol):
 
 
 class BadEndpoint(ValueError):  # noqa: N818 - a mistake of the user, not of the caller
-    """An endpoint that is no URL; the message says why."""
+    """An endpoint that is no URL, or what a variable says of it is wrong; the message says why."""
 
 
 class Missing(ImportError):  # noqa: N818 - the remedy is in the message
@@ -72,10 +79,11 @@ def connect(endpoint: str, protocol: Protocol_, environ: Mapping[str, str]) -> T
     Args:
         endpoint: URL; `http` is in the clear, `https` encrypted. For gRPC `host:port` will do.
         protocol: `grpc` or `http/protobuf`.
-        environ: `OTEL_EXPORTER_OTLP_HEADERS`, `…_CERTIFICATE` and `…_COMPRESSION` count.
+        environ: `OTEL_EXPORTER_OTLP_HEADERS`, `…_CERTIFICATE`, `…_CLIENT_CERTIFICATE`,
+            `…_CLIENT_KEY` and `…_COMPRESSION` count.
 
     Raises:
-        BadEndpoint: The endpoint is no URL.
+        BadEndpoint: The endpoint is no URL, or a header or a certificate cannot be sent.
         Missing: The extra is not installed.
     """
     wrong = f"{endpoint!r} is no endpoint: give a URL such as http://localhost:4317"
@@ -86,32 +94,77 @@ def connect(endpoint: str, protocol: Protocol_, environ: Mapping[str, str]) -> T
         raise BadEndpoint(wrong) from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise BadEndpoint(wrong)
-    certificate = environ.get("OTEL_EXPORTER_OTLP_CERTIFICATE")
-    if certificate and parts.scheme == "https" and not _is_readable(Path(certificate)):
-        raise BadEndpoint(
-            f"OTEL_EXPORTER_OTLP_CERTIFICATE names {certificate!r}, which cannot be read"
-        )
+    headers = headers_of(environ)
+    _check_headers(headers, "ascii" if protocol == "grpc" else "latin-1")
+    certificates = certificates_of(environ) if parts.scheme == "https" else None
+    gzip = environ.get("OTEL_EXPORTER_OTLP_COMPRESSION", "").lower() == "gzip"
     try:
         if protocol == "grpc":
             host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-            return _Grpc(f"{host}:{port or 4317}", parts.scheme == "https", environ)
-        return _Http(f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}", environ)
+            return _Grpc(f"{host}:{port or 4317}", certificates, headers, gzip=gzip)
+        base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+        return _Http(base, certificates or Certificates(), headers, gzip=gzip)
     except ImportError as missing:
         raise Missing(EXTRA) from missing
 
 
-def _is_readable(path: Path) -> bool:
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """Files by which both ends of an encrypted connection know each other."""
+
+    trusted: Path | None = None
+    """Of those who may sign the endpoint's; None is those of the system."""
+    own: tuple[Path, Path] | None = None
+    """What is shown to an endpoint that asks who it is, and the key to it."""
+
+
+def certificates_of(environ: Mapping[str, str]) -> Certificates:
+    """Return the certificates that the environment names.
+
+    Raises:
+        BadEndpoint: One cannot be read, or a key has no certificate.
+    """
+    trusted = _readable(environ, _CERTIFICATE)
+    own, key = _readable(environ, _CLIENT_CERTIFICATE), _readable(environ, _CLIENT_KEY)
+    if own is None and key is not None:
+        raise BadEndpoint(f"{_CLIENT_KEY} needs {_CLIENT_CERTIFICATE}: name the certificate, too")
+    return Certificates(trusted, None if own is None else (own, key or own))
+
+
+def _readable(environ: Mapping[str, str], variable: str) -> Path | None:
+    name = environ.get(variable)
+    if not name:
+        return None
     try:
-        with path.open("rb"):
-            return True
+        with (path := Path(name)).open("rb"):
+            return path
     except OSError:
-        return False
+        raise BadEndpoint(f"{variable} names {name!r}, which cannot be read") from None
+
+
+def _check_headers(headers: Mapping[str, str], charset: Literal["ascii", "latin-1"]) -> None:
+    """Ask whether headers can be sent; a value is not shown, for it may be a password.
+
+    Raises:
+        BadEndpoint: One cannot.
+    """
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name):
+            raise BadEndpoint(
+                f"{_HEADERS}: {name!r} is no name of a header: use letters and dashes"
+            )
+        text = value.encode(charset, "replace").decode(charset)
+        if text != value or not value.isprintable():
+            raise BadEndpoint(
+                f"{_HEADERS}: the value of {name!r} has characters that no header can hold: "
+                "give it in ASCII"
+            )
 
 
 def headers_of(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the headers that the environment asks for, as W3C Baggage has them."""
     made: dict[str, str] = {}
-    for pair in environ.get("OTEL_EXPORTER_OTLP_HEADERS", "").split(","):
+    for pair in environ.get(_HEADERS, "").split(","):
         name, sign, value = pair.partition("=")
         if sign and name.strip():
             made[unquote(name.strip()).lower()] = unquote(value.strip())
@@ -121,22 +174,29 @@ def headers_of(environ: Mapping[str, str]) -> dict[str, str]:
 class _Grpc:
     """OTLP over gRPC."""
 
-    def __init__(self, target: str, secure: bool, environ: Mapping[str, str]) -> None:  # noqa: FBT001 - private
+    def __init__(
+        self,
+        target: str,
+        certificates: Certificates | None,
+        headers: Mapping[str, str],
+        *,
+        gzip: bool,
+    ) -> None:
         # It reports forks and idle connections on stderr otherwise.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         self._grpc: Any = import_module("grpc")
         from robot_sf_otel.interop import otlp_proto
 
         self._messages = otlp_proto
-        gzip = environ.get("OTEL_EXPORTER_OTLP_COMPRESSION", "").lower() == "gzip"
         squeeze = self._grpc.Compression.Gzip if gzip else self._grpc.Compression.NoCompression
-        if secure:
-            path = environ.get("OTEL_EXPORTER_OTLP_CERTIFICATE")
-            trusted = self._grpc.ssl_channel_credentials(Path(path).read_bytes() if path else None)
-            self._channel = self._grpc.secure_channel(target, trusted, compression=squeeze)
+        if certificates is not None:
+            trusted = certificates.trusted.read_bytes() if certificates.trusted else None
+            own, key = [path.read_bytes() for path in certificates.own or ()] or (None, None)
+            credentials = self._grpc.ssl_channel_credentials(trusted, key, own)
+            self._channel = self._grpc.secure_channel(target, credentials, compression=squeeze)
         else:
             self._channel = self._grpc.insecure_channel(target, compression=squeeze)
-        self._metadata = tuple(headers_of(environ).items())
+        self._metadata = tuple(headers.items())
         self._calls = {
             signal: self._channel.unary_unary(method)
             for signal, method in otlp_proto.METHODS.items()
@@ -182,21 +242,24 @@ def _retry_info(error: Any) -> float | None:  # noqa: ANN401 - grpc has no types
 class _Http:
     """OTLP over HTTP, as protobuf."""
 
-    def __init__(self, base: str, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, base: str, certificates: Certificates, headers: Mapping[str, str], *, gzip: bool
+    ) -> None:
         self._requests: Any = import_module("requests")
         from robot_sf_otel.interop import otlp_proto
 
         self._messages = otlp_proto
         self._base = base
-        self._gzip = environ.get("OTEL_EXPORTER_OTLP_COMPRESSION", "").lower() == "gzip"
+        self._gzip = gzip
         self._session: Any = self._requests.Session()
         self._session.headers.update(
-            {"User-Agent": "robot-sf-otel", **headers_of(environ)}
+            {"User-Agent": "robot-sf-otel", **headers}
             | {"Content-Type": "application/x-protobuf"}
-            | ({"Content-Encoding": "gzip"} if self._gzip else {})
+            | ({"Content-Encoding": "gzip"} if gzip else {})
         )
-        if certificate := environ.get("OTEL_EXPORTER_OTLP_CERTIFICATE"):
-            self._session.verify = certificate
+        # Of each request, not of the session: REQUESTS_CA_BUNDLE beats that one.
+        self._verify = str(certificates.trusted) if certificates.trusted else True
+        self._session.cert = tuple(map(str, certificates.own)) if certificates.own else None
 
     def send(self, signal: Signal, body: bytes) -> Answer:
         if self._gzip:
@@ -208,9 +271,12 @@ class _Http:
                 f"{self._base}/v1/{signal}",
                 data=body,
                 timeout=REQUEST_SECONDS,
+                verify=self._verify,
                 allow_redirects=False,
             )
-        except self._requests.RequestException as error:
+        except UnicodeError as error:  # a name or password in the URL
+            return Answer("refused", reason=f"{type(error).__name__}: {error}"[:_MOST])
+        except OSError as error:  # those of requests are some, too
             return Answer("later", reason=f"{type(error).__name__}: {error}"[:_MOST])
         if answer.status_code == _OK:
             count, reason = self._messages.rejected(signal, answer.content)

@@ -39,20 +39,32 @@ _TASK: Final = semconv.TASK_NAME
 
 
 class Growth:
-    """What counters had reached, so that their growth is known; of one process."""
+    """What counters had reached, so that their growth is known; of one process.
+
+    The start that a sum names is no point to measure from: the SDK lets a counter of what went on
+    long before begin with the first look at it. Only a sum that begins with the sample before, as
+    those of recorded runs do, is known to have been 0 then.
+    """
 
     def __init__(self) -> None:
         """Know nothing yet."""
         self._last: dict[tuple[str, str | None], tuple[int, int, float]] = {}
+        self._sampled_ns = 0
+
+    def sampled(self, moment_ns: int) -> None:
+        """Take note that all points of a moment are taken in."""
+        self._sampled_ns = moment_ns
 
     def rate(self, key: tuple[str, str | None], point: MetricPoint) -> float | None:
-        """Return the growth a second since the point before, or since the sum began."""
+        """Return the growth a second since the point before, None where that is not known."""
         last = self._last.get(key)
         self._last[key] = point.start_ns, point.time_ns, point.value
         if last is not None and last[0] == point.start_ns and point.value >= last[2]:
             since, before = last[1], last[2]
-        else:
+        elif point.start_ns == self._sampled_ns:
             since, before = point.start_ns, 0.0
+        else:
+            return None
         if not 0 < since < point.time_ns:
             return None
         return (point.value - before) * 1e9 / (point.time_ns - since)
@@ -115,14 +127,21 @@ class Gathered:
         return made
 
 
-def snapshot_of(points: Iterable[MetricPoint], redact: Redactor) -> TelemetrySnapshot | None:
+def snapshot_of(
+    points: Iterable[MetricPoint], redact: Redactor, growth: Growth
+) -> TelemetrySnapshot | None:
     """Return points of one moment as a telemetry sample; None where there is no point.
 
     Instruments of this package fill the fields of the sample. Every other value goes to `metrics`
     under `name{attribute=value,…}`; a histogram as `name.count`, `name.sum`, `name.min` and
     `name.max`.
+
+    Args:
+        points: Of one process.
+        redact: Masks what looks secret in attributes.
+        growth: What the counters of that process had reached before.
     """
-    gathered = gather(points, redact, Growth())
+    gathered = gather(points, redact, growth)
     return gathered.snapshot(gathered.steps()) if gathered.newest_ns else None
 
 
@@ -139,6 +158,7 @@ def gather(points: Iterable[MetricPoint], redact: Redactor, growth: Growth) -> G
         found.newest_ns = max(found.newest_ns, point.time_ns)
         if not _take(found, point, growth):
             _take_other(found, point, redact)
+    growth.sampled(found.newest_ns)
     return found
 
 

@@ -37,8 +37,9 @@ class MetricPoint(NamedTuple):
 Labels = tuple[tuple[str, Any], ...]
 SeriesKey = tuple[str, Labels]
 """Name and attributes of a series."""
-Series = dict[SeriesKey, list[tuple[int, int, float]]]
-"""Start, time and value of each point of each series."""
+Points = list[tuple[int, int, float]]
+"""Start, time and value of each."""
+Series = dict[SeriesKey, Points]
 
 
 class Place(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ from robot_sf_otel.exporters import (
     asked_for,
     exporters_of,
     wire_protocol,
+    wrong_timeouts,
 )
 
 
@@ -46,6 +48,41 @@ def test_unknown_protocol_is_named_with_what_is_used_instead() -> None:
     )
     assert wire_protocol({variable: "pigeon"}, variable)[0] == "grpc"
     assert wire_protocol({variable: "http/protobuf"}, "OTHER", variable) == ("http/protobuf", None)
+
+
+@pytest.mark.parametrize("given", ["abc", "-1", "0", "nan", "inf"])
+def test_a_timeout_that_is_none_is_named(given: str) -> None:
+    environ = {"OTEL_EXPORTER_OTLP_TIMEOUT": given, "OTEL_EXPORTER_OTLP_LOGS_TIMEOUT": "2.5"}
+
+    assert wrong_timeouts("logs", environ) == {
+        "OTEL_EXPORTER_OTLP_TIMEOUT": f"OTEL_EXPORTER_OTLP_TIMEOUT={given!r} is no number of "
+        "seconds above 0; it counts as unset"
+    }
+    assert wrong_timeouts("logs", {"OTEL_EXPORTER_OTLP_LOGS_TIMEOUT": " "}) == {
+        "OTEL_EXPORTER_OTLP_LOGS_TIMEOUT": None
+    }
+    assert wrong_timeouts("logs", {}) == {}
+
+
+@pytest.mark.parametrize("variable", ["TIMEOUT", "TRACES_TIMEOUT"])
+def test_an_exporter_is_made_without_a_wrong_timeout(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    variable = f"OTEL_EXPORTER_OTLP_{variable}"
+    warnings: list[str] = []
+
+    def warn_once(_: str, message: str) -> bool:
+        warnings.append(message)
+        return True
+
+    monkeypatch.setattr("robot_sf_otel.guard.warn_once", warn_once)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv(variable, "abc")
+    (exporter,) = exporters_of("traces", os.environ)
+    exporter.shutdown()
+
+    assert [text.partition(" ")[0] for text in warnings] == [f"{variable}='abc'"]
+    assert os.environ[variable] == "abc"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricsData
 
 from robot_sf_otel import semconv
-from robot_sf_otel.manifest.from_points import MAX_METRICS, snapshot_of
+from robot_sf_otel.manifest.from_points import MAX_METRICS, Growth, snapshot_of
+from robot_sf_otel.manifest.points import name_of
 from robot_sf_otel.redaction import Redactor
 from robot_sf_otel.semconv.instruments import INSTRUMENTS
 from robot_sf_otel.system_metrics import instruments
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 REDACT = Redactor()
 MIB = 1 << 20
+CPU_TIME = name_of("tree_cpu_time")
 
 
 class Metered:
@@ -28,11 +30,12 @@ class Metered:
         self._reader = InMemoryMetricReader()
         self._provider = MeterProvider([self._reader], shutdown_on_exit=False)
         self.meter = self._provider.get_meter("plain")
+        self._growth = Growth()
 
     def sample(self) -> TelemetrySnapshot:
         data = self._reader.get_metrics_data()
         assert data is not None
-        snapshot = snapshot_of(points_of(data), REDACT)
+        snapshot = snapshot_of(points_of(data), REDACT, self._growth)
         assert snapshot is not None
         return snapshot
 
@@ -118,4 +121,15 @@ def test_a_sample_holds_a_bounded_number_of_values_and_says_so() -> None:
 
 
 def test_nothing_collected_is_no_sample() -> None:
-    assert snapshot_of(points_of(MetricsData([])), REDACT) is None
+    assert snapshot_of(points_of(MetricsData([])), REDACT, Growth()) is None
+
+
+def test_the_rate_of_a_counter_is_known_from_its_second_collection_on() -> None:
+    metered = Metered()
+    total = iter((5_000.0, 5_000.0, 5_000.0))
+    metered.meter.create_observable_counter(
+        CPU_TIME, [lambda _: [Observation(next(total))]], unit="s"
+    )
+    first, second = metered.sample(), metered.sample()
+
+    assert (first.cpu_cores_process, second.cpu_cores_process) == (None, 0.0)

@@ -10,10 +10,12 @@ import pytest
 
 from robot_sf_otel import semconv
 from robot_sf_otel.interop import otlp_events, otlp_import, otlp_samples
+from robot_sf_otel.interop.outbound import Outbound, exported_files, write_files
 from robot_sf_otel.manifest.schema import TelemetrySnapshot
+from robot_sf_otel.redaction.outgoing import Outgoing
 from robot_sf_otel.store.imported import UNFINISHED
 from tests.data.sample_runs import Story
-from tests.unit.interop.round_trip import bring, export
+from tests.unit.interop.round_trip import REDACT, bring, export
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,13 +137,33 @@ def test_damaged_lines_and_spans_are_counted_and_the_rest_is_read(tmp_path: Path
         assert words in told
 
 
-def test_a_file_without_otlp_is_refused_by_name(tmp_path: Path, files: list[Path]) -> None:
+def test_a_file_without_otlp_is_refused_by_name(tmp_path: Path) -> None:
     other = tmp_path / "notes.txt"
     other.write_text("hello\n")
     with pytest.raises(ValueError, match=r"notes\.txt: there is no line of OTLP JSON"):
-        bring([*files, other], tmp_path / "a")
+        bring([other], tmp_path / "a")
 
-    assert not (tmp_path / "a").exists()
+
+def test_a_file_without_otlp_among_others_is_named_and_the_rest_is_read(
+    tmp_path: Path, files: list[Path]
+) -> None:
+    other = tmp_path / "notes.txt"
+    other.write_text("")
+    (run,), problems = bring([other, *files], tmp_path / "a")
+
+    assert run.record.status == "completed"
+    assert problems == [f"{other}: there is no line of OTLP JSON in it"]
+
+
+def test_an_export_of_a_run_whose_first_step_still_runs_is_read(tmp_path: Path) -> None:
+    story = Story("20260101T000000Z-imitation-aaaaaa", process="box:7")
+    story.begin("train", process="box:7")
+    outbound = Outbound(story.write(tmp_path / "output"), Outgoing(REDACT))
+    counts = write_files(outbound, tmp_path / "otlp", "1.2.3")
+    (run,), _ = bring(exported_files(tmp_path / "otlp"), tmp_path / "a")
+
+    assert counts["traces"] == 0
+    assert [step.step_id for step in run.record.steps] == ["train"]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

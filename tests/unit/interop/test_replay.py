@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
+import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -21,6 +23,8 @@ from robot_sf_otel.interop.replay import Delivery, Pace, Replay, Result, as_json
 from robot_sf_otel.interop.transport import (
     Answer,
     BadEndpoint,
+    Certificates,
+    certificates_of,
     connect,
     headers_of,
     retry_after,
@@ -226,6 +230,38 @@ def test_ctrl_c_waits_for_no_endpoint(run_dir: Path) -> None:
     assert time.monotonic() - began < 25  # it would have been asked again after 30 s
 
 
+def test_ctrl_c_waits_for_no_answer(run_dir: Path) -> None:
+    over = threading.Event()
+    asked: list[threading.Thread] = []
+    answered: list[str] = []
+
+    def hang(*_: object) -> Answer:
+        asked.append(threading.current_thread())
+        over.wait(10.0)
+        answered.append("late")
+        return TAKEN
+
+    def interrupted() -> Iterator[tuple[Path, bool]]:
+        yield run_dir, False
+        raise KeyboardInterrupt
+
+    endpoint = Endpoint(hang)
+    replaying = Replay(
+        Delivery(endpoint, 60.0, time.monotonic),
+        Outgoing(Redactor()),
+        "1.0",
+        signals=["traces"],
+        pace=Pace(None, time.monotonic, endpoint.wait),
+        ledger_of=lambda tracker: Ledger(tracker, "http://c:4317", private=False),
+    )
+    with pytest.raises(KeyboardInterrupt):
+        replaying.send(interrupted())
+
+    assert answered == []
+    assert all(thread.daemon for thread in asked), "nor does the end of the program"
+    over.set()
+
+
 def test_the_pauses_grow_and_patience_ends(run_dir: Path) -> None:
     endpoint = Endpoint(hesitate)
     delivery = Delivery(endpoint, 60.0, lambda: endpoint.now, endpoint.wait)
@@ -326,6 +362,86 @@ def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     environ = {"OTEL_EXPORTER_OTLP_CERTIFICATE": str(tmp_path / "none.pem")}
     with pytest.raises(BadEndpoint, match=r"CERTIFICATE names .*none\.pem', which cannot be read"):
         connect("https://localhost:4317", "grpc", environ)
+
+
+def test_a_key_without_a_certificate_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_text("")
+    environ = {"OTEL_EXPORTER_OTLP_CLIENT_KEY": str(tmp_path / "key.pem")}
+    with pytest.raises(BadEndpoint, match=r"CLIENT_KEY needs OTEL_\w+_CLIENT_CERTIFICATE"):
+        connect("https://localhost:4317", "grpc", environ)
+
+
+def test_a_certificate_may_hold_its_key(tmp_path: Path) -> None:
+    (both := tmp_path / "both.pem").write_text("")
+    environ = {"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": str(both)}
+
+    assert certificates_of(environ) == Certificates(own=(both, both))
+
+
+def certificates(folder: Path) -> dict[str, str]:
+    """Return variables that name files, each with its own name in it."""
+    made: dict[str, str] = {}
+    for name in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"):
+        (path := folder / name).write_text(name)
+        made[f"OTEL_EXPORTER_OTLP_{name}"] = str(path)
+    return made
+
+
+def test_certificates_of_the_variables_count_over_http_whatever_requests_would_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: dict[str, Any] = {}
+
+    def send(*_: object, **settings: Any) -> None:  # noqa: ANN401 - of requests
+        sent.update(settings)
+        raise requests.ConnectionError
+
+    monkeypatch.setattr("requests.adapters.HTTPAdapter.send", send)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "other.pem"))
+    environ = certificates(tmp_path)
+    connect("https://localhost:4318", "http/protobuf", environ).send("traces", b"")
+
+    trusted, own, key = environ.values()
+    assert (sent["verify"], sent["cert"]) == (trusted, (own, key))
+
+
+def test_certificates_of_the_variables_count_over_grpc(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[bytes | None, ...]] = []
+    make = grpc.ssl_channel_credentials
+
+    def credentials(*files: bytes | None) -> object:
+        given.append(files)
+        return make()
+
+    monkeypatch.setattr(grpc, "ssl_channel_credentials", credentials)
+    connect("https://localhost:4317", "grpc", certificates(tmp_path)).close()
+    connect("https://localhost:4317", "grpc", {}).close()
+
+    assert given == [(b"CERTIFICATE", b"CLIENT_KEY", b"CLIENT_CERTIFICATE"), (None, None, None)]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "headers", "wrong"),
+    [
+        ("http/protobuf", "k=%E2%82%AC", "value of 'k' has characters"),
+        ("http/protobuf", "k=a%0Ab", "value of 'k' has characters"),
+        ("grpc", "k=caf%C3%A9", "value of 'k' has characters"),
+        ("grpc", "a%20b=c", "'a b' is no name of a header"),
+    ],
+)
+def test_headers_that_cannot_be_sent_are_named(protocol: Any, headers: str, wrong: str) -> None:  # noqa: ANN401 - one of two
+    with pytest.raises(BadEndpoint, match=f"OTEL_EXPORTER_OTLP_HEADERS: .*{wrong}"):
+        connect("http://127.0.0.1:9", protocol, {"OTEL_EXPORTER_OTLP_HEADERS": headers})
+
+
+def test_a_password_that_cannot_be_sent_is_refused() -> None:
+    transport = connect("http://me:%E2%82%AC@127.0.0.1:9", "http/protobuf", {})
+    answer = transport.send("traces", b"")
+    transport.close()
+
+    assert answer.kind == "refused"
 
 
 def test_headers_come_from_the_environment() -> None:
