@@ -137,6 +137,7 @@ class RunFigures:
             status="completed" if status == "skipped" else status,
             elapsed=max(0.0, self._now - run.steps.opened),
             scenario=run.scenario,
+            former=run.former,
             ending=run.ending,
             completed=max(completed, own),
             planned=planned or None,

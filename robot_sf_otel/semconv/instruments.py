@@ -340,7 +340,7 @@ INSTRUMENTS: Final = (
         "gauge",
         "{run}",
         "run_info",
-        "1 for each run, open or ended, with the status that it has; 0 for one that it had.",
+        "1 for each run, open or ended, with the status and name that it has; 0 for those it had.",
         _CAPTURE,
         "the process has opened no run; of the last 100 runs only",
         (
