@@ -352,6 +352,16 @@ INSTRUMENTS: Final = (
         ),
     ),
     Instrument(
+        "robot_sf.run.member",
+        "gauge",
+        "{run}",
+        "run_member",
+        "1 for each run that the process reports to: its own, or that of the process it works for.",
+        _CAPTURE,
+        "the process takes part in no run; of the last 100 runs only",
+        (semconv.PIPELINE_RUN_ID,),
+    ),
+    Instrument(
         "cicd.pipeline.run.active",
         "updowncounter",
         "{run}",

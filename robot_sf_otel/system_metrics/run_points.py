@@ -50,13 +50,16 @@ class StepShown(NamedTuple):
     """The last value of each logged metric."""
 
 
-def run_points(runs: Iterable[RunShown], steps: Iterable[StepShown]) -> Points:
+def run_points(
+    runs: Iterable[RunShown], steps: Iterable[StepShown], members: Iterable[str] = ()
+) -> Points:
     """Return the points of runs and steps.
 
     Args:
         runs: Those that this process opened, the oldest first; where several of a pipeline are
             known the last one is shown, except by the instruments that count or tell them apart.
         steps: Those that it ran, the oldest first; the last one of a name is shown.
+        members: Ids of the runs that it reports to, those of other processes too.
     """
     every = list(runs)
     last = {run.pipeline: run for run in every}
@@ -65,6 +68,7 @@ def run_points(runs: Iterable[RunShown], steps: Iterable[StepShown]) -> Points:
     of_step = [(metrics.of_step(step.pipeline, step.step), step) for step in shown.values()]
     return {
         "run_info": list(_info(every)),
+        "run_member": [Point(1, metrics.run_member(run_id)) for run_id in members],
         "active_runs": _active(every),
         "run_elapsed": _known((run.elapsed, which) for which, run in of_run),
         "eta_remaining": _known((run.remaining, which) for which, run in of_run),

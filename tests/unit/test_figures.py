@@ -141,12 +141,20 @@ def test_open_run_is_executing_and_its_end_is_a_status(collect: Collect) -> None
     assert collect("cicd.pipeline.run.errors") == {("ValueError",): 1}
 
 
+def test_process_says_to_which_runs_it_reports_from_their_end_on_too(collect: Collect) -> None:
+    with pipeline("p") as first:
+        assert collect("robot_sf.run.member") == {(first.run_id,): 1}
+    with pipeline("p") as second:
+        assert collect("robot_sf.run.member") == {(first.run_id,): 1, (second.run_id,): 1}
+
+
 def test_run_that_a_child_named_is_open_under_its_new_name_alone(collect: Collect) -> None:
     with pipeline("python") as run:
         assert isinstance(run, LiveRun)
         assert collect("robot_sf.run.info")[run.run_id, run.trace_id, "running"] == 1
-        named = {"pipeline": "imitation", "scenario_config_path": "maps/x.yaml"}
-        run.record(e.PlanChanged(plan=[], **named, **run.ids()))
+        ids = run.ids()
+        ids |= {"pipeline": "imitation", "scenario_config_path": "maps/x.yaml"}
+        run.record(e.PlanChanged(plan=[], **ids))
         observer().outward.kept_up(run, last=True)
         assert collect("robot_sf.run.info") == {
             (run.run_id, run.trace_id, "running", "maps/x.yaml"): 1,
