@@ -137,9 +137,11 @@ def variable(
         .multi(multi)
         .include_all(multi)
     )
-    if multi:
-        made = made.all_value(".*")
-    return made.hide(models.VariableHide.HIDE_VARIABLE) if hidden else made
+    if hidden:
+        made = made.hide(models.VariableHide.HIDE_VARIABLE)
+        # Without a value of its own "all" is the values that there are, and nothing else.
+        return made.current(models.VariableOption(text="All", value="$__all")) if multi else made
+    return made.all_value(".*") if multi else made
 
 
 def fleet() -> builder.Dashboard:
@@ -264,7 +266,8 @@ def run() -> builder.Dashboard:
     step = "{{cicd_pipeline_task_name}}"
 
     def last(name: str) -> str:
-        return f"last_over_time({name}{_OF_RUN}[$__range])"
+        """Return what the run has reached: each process that owned it, one after the other, counts on."""
+        return f"max(last_over_time({name}{_OF_RUN}[$__range]))"
 
     panels: Sequence[Builder[models.Panel]] = [
         number(
@@ -275,8 +278,8 @@ def run() -> builder.Dashboard:
         number("Steps done", "none", last("robot_sf_run_steps_completed")),
         number("Steps planned", "none", last("robot_sf_run_steps_planned")),
         number("Elapsed", "s", last("robot_sf_run_elapsed_seconds")),
-        number("ETA", "s", f"robot_sf_run_eta_remaining_seconds{_OF_RUN}"),
-        number("ETA, at most (90 %)", "s", f"robot_sf_run_eta_high_seconds{_OF_RUN}"),
+        number("ETA", "s", f"max(robot_sf_run_eta_remaining_seconds{_OF_RUN})"),
+        number("ETA, at most (90 %)", "s", f"max(robot_sf_run_eta_high_seconds{_OF_RUN})"),
         _trace(),
         _steps_of_run(),
         curve(
@@ -376,7 +379,7 @@ def run() -> builder.Dashboard:
     ]
     pipelines = "label_values(robot_sf_run_info, cicd_pipeline_name)"
     runs = 'label_values(robot_sf_run_info{cicd_pipeline_name="$pipeline"}, cicd_pipeline_run_id)'
-    process = f"label_values({of_run}, instance)"
+    processes = 'label_values(robot_sf_run_member{cicd_pipeline_run_id="$run"}, instance)'
     traces = f"label_values({of_run}, robot_sf_run_trace_id)"
     return _dashboard(
         "Training runs: one run",
@@ -385,7 +388,7 @@ def run() -> builder.Dashboard:
         variables=[
             variable("pipeline", "Pipeline", pipelines, multi=False),
             variable("run", "Run", runs, multi=False),
-            variable("instance", "Process", process, multi=False, hidden=True),
+            variable("instance", "Processes", processes, multi=True, hidden=True),
             variable("trace", "Trace", traces, multi=False, hidden=True),
         ],
         link=("All runs", FLEET),
@@ -413,7 +416,7 @@ def _steps_of_run() -> table.Panel:
         tempo.TempoQuery()
         .query_type("traceql")
         .query(
-            '{ resource.service.instance.id = "$instance" && span.cicd.pipeline.task.name != nil } | select(span.cicd.pipeline.task.run.result, span.error.type)'
+            '{ span.cicd.pipeline.run.id = "$run" && span.cicd.pipeline.task.name != nil } | select(span.cicd.pipeline.task.run.result, span.error.type)'
         )
         .limit(200)
         .datasource(TEMPO)

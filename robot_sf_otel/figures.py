@@ -42,6 +42,7 @@ class RunFigures:
         self._eta = eta
         self._now = 0.0
         self._ended: deque[RunShown] = deque(maxlen=KEPT_RUNS)
+        self._left: deque[str] = deque(maxlen=KEPT_RUNS)
         self._steps: dict[tuple[str, str | None], StepShown] = {}
         self._waiting: deque[tuple[str, LiveStep]] = deque(maxlen=KEPT_STEPS)
         self._counted: dict[str, tuple[int, int]] = {}
@@ -79,6 +80,7 @@ class RunFigures:
 
     def left(self, run: LiveRun) -> None:
         """Keep what this process reported of a run as a whole."""
+        self._left.append(run.run_id)
         self._keep(_whole(run))
 
     def ended(self, run: LiveRun, outcome: Outcome) -> None:
@@ -115,11 +117,13 @@ class RunFigures:
         owned = [self._run(run) for run in live if run.owner]
         steps = [*self._steps.values(), *map(_whole, live)]
         steps += [self._step(run.name, step) for run in live for step in run.running_steps()]
-        return run_points([*self._ended, *owned], steps)
+        members = dict.fromkeys([*self._left, *(run.run_id for run in live)])
+        return run_points([*self._ended, *owned], steps, members)
 
     def forget(self) -> None:
         """In a forked child: what is shown is the parent's."""
         self._ended.clear()
+        self._left.clear()
         self._waiting.clear()
         self._steps = {}
         self._counted.clear()
@@ -137,6 +141,7 @@ class RunFigures:
             status="completed" if status == "skipped" else status,
             elapsed=max(0.0, self._now - run.steps.opened),
             scenario=run.scenario,
+            former=run.former,
             ending=run.ending,
             completed=max(completed, own),
             planned=planned or None,

@@ -64,6 +64,7 @@ class LiveRun:
         self.owner = owner
         self.name = name
         self.scenario: str | None = None
+        self.former: frozenset[tuple[str, str | None]] = frozenset()
         self.parent_span_id = parent_span_id
         self.parent_is_step = root_span_id is not None and parent_span_id != root_span_id
         self.trace_id: str = trace.format_trace_id(span.get_span_context().trace_id)
@@ -392,6 +393,7 @@ class LiveRun:
 
     def rename(self, pipeline: str, scenario: str | None) -> None:
         """Take the name and the scenario that a child process gave to the run."""
+        self.former = (self.former | {(self.name, self.scenario)}) - {(pipeline, scenario)}
         self.name, self.scenario = pipeline, scenario
         self.span.update_name(self.runtime.outgoing.text(run_name(pipeline)))
         named = run_started(pipeline, self.run_id, self.url, scenario)

@@ -32,6 +32,7 @@ POINTS: Final = BYTES // POINT_BYTES
 
 _ELAPSED: Final = name_of("run_elapsed")
 _INFO: Final = name_of("run_info")
+_MEMBER: Final = name_of("run_member")
 _ACTIVE: Final = name_of("active_runs")
 _COMPLETED: Final = name_of("steps_completed")
 _PLANNED: Final = name_of("steps_planned")
@@ -65,6 +66,7 @@ class Measuring:
         self._planned = story.fold.plan.total
         self._pipeline = story.pipeline
         self._of_run = self._out(metrics.of_run(self._pipeline))
+        self._member = self._out(metrics.run_member(story.run_id))
         self._custom = story.fold.metrics
         self._over = story.ended.time_unix_nano if story.ended is not None else None
 
@@ -117,6 +119,7 @@ class Measuring:
     def _add(self, snapshot: TelemetrySnapshot, series: Series, process: str | None) -> None:
         now = snapshot.timestamp_ms * MILLISECOND
         self._machines.setdefault(process, MachinePoints()).add(snapshot, series)
+        _put(series, _MEMBER, self._member, now, 1)
         if snapshot.process is None:
             if self._over is None or now <= self._over:  # it ran no more in a later one
                 self._add_run(now, series, "running")
@@ -198,15 +201,20 @@ class Measuring:
         story = self._story
         made: dict[str | None, Series] = {}
         histograms: dict[str | None, list[Histogram]] = {}
+        ends: dict[str | None, int] = {}
         for run in story.executions:
             if run.ended_ns is None:
                 continue
             process = run.process or story.session_at(run.started_ns).process
             series = made.setdefault(process, {})
+            ends[process] = max(ends.get(process, 0), run.ended_ns)
             for name, value in run.metrics.items():
                 which = self._out(metrics.of_metric(self._pipeline, run.step_id, name))
                 _put_metric(series, which, run.ended_ns, value)
             histograms.setdefault(process, []).append(self._duration(run))
+        for process, ended in ends.items():
+            if process not in self._machines:  # its samples tell nothing: there are none
+                _put(made[process], _MEMBER, self._member, ended, 1)
         self._add_etas(made)
         end = story.ended
         if end is not None:
@@ -243,6 +251,7 @@ class Measuring:
 
     def _add_end(self, series: Series, now: int, status: str) -> None:
         self._add_run(now, series, status)
+        _put(series, _MEMBER, self._member, now, 1)
         for name, value in self._custom.items():
             if isinstance(value, float | int):
                 which = self._out(metrics.of_metric(self._pipeline, None, name))

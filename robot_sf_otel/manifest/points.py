@@ -106,7 +106,7 @@ ABOUT_RUNS: Final = (
         _NAMES[reading]
         for reading in (
             *("run_info", "active_runs", "run_elapsed", "eta_remaining", "eta_low", "eta_high"),
-            *("steps_completed", "steps_planned", "gpu_memory_utilization"),
+            *("run_member", "steps_completed", "steps_planned", "gpu_memory_utilization"),
         )
     )
     | {"cicd.pipeline.run.duration", "cicd.pipeline.run.errors", "robot_sf.step.duration"}

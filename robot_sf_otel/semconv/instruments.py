@@ -340,7 +340,7 @@ INSTRUMENTS: Final = (
         "gauge",
         "{run}",
         "run_info",
-        "1 for each run, open or ended, with the status that it has; 0 for one that it had.",
+        "1 for each run, open or ended, with the status and name that it has; 0 for those it had.",
         _CAPTURE,
         "the process has opened no run; of the last 100 runs only",
         (
@@ -350,6 +350,16 @@ INSTRUMENTS: Final = (
             semconv.RUN_STATUS,
             semconv.RUN_SCENARIO,
         ),
+    ),
+    Instrument(
+        "robot_sf.run.member",
+        "gauge",
+        "{run}",
+        "run_member",
+        "1 for each run that the process reports to: its own, or that of the process it works for.",
+        _CAPTURE,
+        "the process takes part in no run; of the last 100 runs only",
+        (semconv.PIPELINE_RUN_ID,),
     ),
     Instrument(
         "cicd.pipeline.run.active",

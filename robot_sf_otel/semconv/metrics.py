@@ -45,6 +45,11 @@ def run_info(
     return which
 
 
+def run_member(run_id: str) -> Attributes:
+    """Return the attributes of what ties a process to a run that it reports to."""
+    return {semconv.PIPELINE_RUN_ID: run_id}
+
+
 def run_active(pipeline: str, state: str) -> Attributes:
     """Return the attributes of the number of runs in a state."""
     return {**of_run(pipeline), semconv.RUN_STATE: state}

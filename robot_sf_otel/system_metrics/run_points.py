@@ -22,6 +22,8 @@ class RunShown(NamedTuple):
     elapsed: float
     """Seconds."""
     scenario: str | None = None
+    former: frozenset[tuple[str, str | None]] = frozenset()
+    """Pipeline and scenario that it was shown with before a child process named it."""
     ending: bool = False
     """Whether its end is being written."""
     completed: int = 0
@@ -48,13 +50,16 @@ class StepShown(NamedTuple):
     """The last value of each logged metric."""
 
 
-def run_points(runs: Iterable[RunShown], steps: Iterable[StepShown]) -> Points:
+def run_points(
+    runs: Iterable[RunShown], steps: Iterable[StepShown], members: Iterable[str] = ()
+) -> Points:
     """Return the points of runs and steps.
 
     Args:
         runs: Those that this process opened, the oldest first; where several of a pipeline are
             known the last one is shown, except by the instruments that count or tell them apart.
         steps: Those that it ran, the oldest first; the last one of a name is shown.
+        members: Ids of the runs that it reports to, those of other processes too.
     """
     every = list(runs)
     last = {run.pipeline: run for run in every}
@@ -63,6 +68,7 @@ def run_points(runs: Iterable[RunShown], steps: Iterable[StepShown]) -> Points:
     of_step = [(metrics.of_step(step.pipeline, step.step), step) for step in shown.values()]
     return {
         "run_info": list(_info(every)),
+        "run_member": [Point(1, metrics.run_member(run_id)) for run_id in members],
         "active_runs": _active(every),
         "run_elapsed": _known((run.elapsed, which) for which, run in of_run),
         "eta_remaining": _known((run.remaining, which) for which, run in of_run),
@@ -82,16 +88,17 @@ def run_points(runs: Iterable[RunShown], steps: Iterable[StepShown]) -> Points:
     }
 
 
-def _which(run: RunShown, status: str) -> metrics.Attributes:
-    return metrics.run_info(run.pipeline, run.run_id, run.trace_id, status, run.scenario)
-
-
 def _info(runs: Iterable[RunShown]) -> Iterator[Point]:
+    def which(pipeline: str, scenario: str | None, status: str) -> metrics.Attributes:
+        return metrics.run_info(pipeline, run.run_id, run.trace_id, status, scenario)
+
     for run in runs:
-        yield Point(1, _which(run, run.status))
+        yield Point(1, which(run.pipeline, run.scenario, run.status))
         # A backend takes a series that is no longer reported for current for minutes.
         if run.status != RUNNING:
-            yield Point(0, _which(run, RUNNING))
+            yield Point(0, which(run.pipeline, run.scenario, RUNNING))
+        for pipeline, scenario in sorted(run.former, key=str):
+            yield Point(0, which(pipeline, scenario, RUNNING))
 
 
 def _active(runs: Iterable[RunShown]) -> list[Point]:
@@ -101,6 +108,8 @@ def _active(runs: Iterable[RunShown]) -> list[Point]:
             counts = run.status == RUNNING and run.ending == ending
             which = run.pipeline, state
             active[which] = active.get(which, 0) + counts
+            for pipeline, _ in run.former:
+                active.setdefault((pipeline, state), 0)
     return [
         Point(count, metrics.run_active(pipeline, state))
         for (pipeline, state), count in active.items()

@@ -277,9 +277,13 @@ def _same_metrics(world: World, records: list[PipelineRunRecord]) -> None:
 
 
 def _every_query(
-    world: World, record: PipelineRunRecord, subtests: pytest.Subtests, unlimited: str
+    world: World,
+    record: PipelineRunRecord,
+    subtests: pytest.Subtests,
+    unlimited: str = "",
+    panels: frozenset[str] = frozenset(),
 ) -> None:
-    """Ask every query as Grafana does, for the run that is looked at."""
+    """Ask every query as Grafana does, for the run that is looked at; of all panels or of some."""
     values: dict[str, str] = {"trace": record.trace_id or ""}
     for dashboard, name, series, label in variables():
         with subtests.test("variable", dashboard=dashboard, variable=name):
@@ -287,9 +291,15 @@ def _every_query(
                 point["metric"][label] for point in world.prometheus.query(filled(series, values))
             }
             wanted = {"pipeline": record.pipeline, "run": record.run_id}
+            if name == "instance":  # all that there are
+                assert found
+                values[name] = "|".join(sorted(found))
+                continue
             values[name] = wanted.get(name) or next(iter(found))
             assert values[name] in found
     for query in asked():
+        if panels and query.where not in panels:
+            continue
         if query.datasource != "prometheus":
             continue
         with subtests.test("panel", where=query.where, query=query.text):
@@ -320,6 +330,71 @@ def test_the_demo_arrives_whole(world: World, scripts: Scripts) -> None:
     assert {span["traceId"] for span in world.gateway.spans()} == {record.trace_id}
     done = world.ever("robot_sf_run_steps_completed")
     assert {float(series["values"][-1][1]) for series in done} == {5.0}
+
+
+WRAPPED: Final = """
+    import multiprocessing, time
+    from robot_sf_otel import configure, current_step, pipeline, step, track
+
+    @step
+    def collect():
+        for _ in track(range(20), unit="episodes"):
+            time.sleep(0.1)
+            current_step().log_metric("reward", 1.0)
+
+    @step(total=20)
+    def train():
+        worker = multiprocessing.get_context("spawn").Process(target=collect)
+        worker.start()
+        for _ in range(20):
+            time.sleep(0.1)
+            current_step().advance()
+        worker.join()
+
+    @pipeline("imitation", steps=[train])
+    def main():
+        train()
+
+    if __name__ == "__main__":
+        configure(interval=0.2)
+        main()
+"""
+OF_PROCESSES: Final = frozenset(
+    f"run.json: {title}"
+    for title in (
+        *("Status", "Steps done", "Steps planned", "Elapsed", "Running steps", "Progress"),
+        *("Throughput", "Metrics of the steps"),
+    )
+)
+"""Panels of what every run has, whatever the machine."""
+
+
+def test_page_of_a_run_shows_what_a_wrapped_command_and_its_workers_report(
+    world: World, scripts: Scripts, subtests: pytest.Subtests
+) -> None:
+    main = scripts.write(WRAPPED, "train.py")
+    tracker = [sys.executable, "-m", "robot_sf_otel.cli.main", "run", "--"]
+    started = scripts.start_command(
+        [*tracker, sys.executable, str(main)],
+        env=world.environment() | {"ROBOT_SF_OTEL_INTERVAL": "0.2"},
+    )
+    done = started.ends(60)
+    assert done.code == 0, done.errors
+    record = scripts.record
+    assert record.pipeline == "imitation"
+    of_run = f'cicd_pipeline_run_id="{record.run_id}"'
+    ended = f'robot_sf_run_info{{{of_run}, robot_sf_run_status="completed"}}'
+    until(lambda: world.prometheus.query(ended), "the metrics")
+
+    _every_query(world, record, subtests, panels=OF_PROCESSES)
+    with subtests.test("steps of the command and of its worker"):
+        processes = f"robot_sf_run_member{{{of_run}}}"
+        rates = f"robot_sf_run_progress_done * on (instance) group_left () {processes}"
+        steps = {one["metric"]["cicd_pipeline_task_name"] for one in world.ever(rates)}
+        assert steps == {"train", "collect"}
+    with subtests.test("no run is open"):
+        assert not world.prometheus.query('robot_sf_run_info{robot_sf_run_status="running"} == 1')
+        assert not world.prometheus.query("cicd_pipeline_run_active > 0")
 
 
 STEADY: Final = """

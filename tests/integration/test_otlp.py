@@ -367,6 +367,13 @@ def test_child_processes_send_their_steps_under_a_resource_of_their_own(
         if item.name == "robot_sf.step.duration" and item.resource["service.instance.id"] != parent
     ]
     assert set(counted) == {"child0", "child1"}
+    told = {
+        item.resource["service.instance.id"]
+        for item in received.points
+        if item.name == "robot_sf.run.member"
+        and item.attributes["cicd.pipeline.run.id"] == own[0].attributes["cicd.pipeline.run.id"]
+    }
+    assert {item.resource["service.instance.id"] for item in own} <= told
 
 
 def test_worker_of_a_distributed_job_says_which_one_it_is(scripts: Scripts) -> None:

@@ -16,6 +16,8 @@ from robot_sf_otel import current_run, pipeline, step
 from robot_sf_otel.event_log import EventLog
 from robot_sf_otel.figures import KEPT_RUNS, KEPT_STEPS, SHOWN_METRICS
 from robot_sf_otel.instrument import context
+from robot_sf_otel.instrument.live_run import LiveRun
+from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.schema import Anomaly, PerformanceRecommendation
 from robot_sf_otel.redaction import Outgoing, Redactor
 from robot_sf_otel.testing import FakeClock, capture_run
@@ -137,6 +139,32 @@ def test_open_run_is_executing_and_its_end_is_a_status(collect: Collect) -> None
     by_status = {which[2]: value for which, value in collect("robot_sf.run.info").items()}
     assert by_status == {"failed": 1, "running": 0}
     assert collect("cicd.pipeline.run.errors") == {("ValueError",): 1}
+
+
+def test_process_says_to_which_runs_it_reports_from_their_end_on_too(collect: Collect) -> None:
+    with pipeline("p") as first:
+        assert collect("robot_sf.run.member") == {(first.run_id,): 1}
+    with pipeline("p") as second:
+        assert collect("robot_sf.run.member") == {(first.run_id,): 1, (second.run_id,): 1}
+
+
+def test_run_that_a_child_named_is_open_under_its_new_name_alone(collect: Collect) -> None:
+    with pipeline("python") as run:
+        assert isinstance(run, LiveRun)
+        assert collect("robot_sf.run.info")[run.run_id, run.trace_id, "running"] == 1
+        ids = run.ids()
+        ids |= {"pipeline": "imitation", "scenario_config_path": "maps/x.yaml"}
+        run.record(e.PlanChanged(plan=[], **ids))
+        observer().outward.kept_up(run, last=True)
+        assert collect("robot_sf.run.info") == {
+            (run.run_id, run.trace_id, "running", "maps/x.yaml"): 1,
+            (run.run_id, run.trace_id, "running"): 0,
+        }
+    assert collect("robot_sf.run.info") == {
+        (run.run_id, run.trace_id, "completed", "maps/x.yaml"): 1,
+        (run.run_id, run.trace_id, "running", "maps/x.yaml"): 0,
+        (run.run_id, run.trace_id, "running"): 0,
+    }
 
 
 def test_failure_without_an_exception_has_a_conventional_error_type(collect: Collect) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from typing import TYPE_CHECKING
 
@@ -265,6 +266,21 @@ def test_the_files_hold_one_signal_each_with_ids_in_hex_and_numbers_as_strings(
     assert '"startTimeUnixNano": "1767225600000000000"' in text
     assert '"aggregationTemporality": 2' in text
     assert '"kind": 2' in text
+
+
+def test_every_process_of_a_recorded_run_is_tied_to_it(tmp_path: Path) -> None:
+    story = measured()
+    finished = story.events.pop()
+    story.end(story.begin("rollout", process="box:77"))  # a worker: it has no samples
+    story.events.append(finished)
+    export(story.write(tmp_path / "output"), tmp_path / "otlp")
+    tied = {
+        pid
+        for line in lines(tmp_path / "otlp" / "metrics.jsonl")
+        if '"robot_sf.run.member"' in (told := json.dumps(line))
+        for pid in re.findall(r'"process.pid", "value": {"intValue": "(\d+)"', told)
+    }
+    assert tied == {"7", "77"}
 
 
 def test_exporting_twice_writes_the_same_bytes(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_instrument_is_made_as_the_table_says(
 def test_run_id_is_on_the_points_of_one_instrument_only() -> None:
     ids = {semconv.PIPELINE_RUN_ID, semconv.TASK_RUN_ID}
     with_ids = [one.name for one in (*INSTRUMENTS, *WRITTEN) if ids & set(one.attributes)]
-    assert with_ids == ["robot_sf.run.info"]
+    assert with_ids == ["robot_sf.run.info", "robot_sf.run.member"]
 
 
 def test_end_of_a_run_is_a_duration_and_a_failure_an_error_too(

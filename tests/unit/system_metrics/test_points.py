@@ -29,13 +29,13 @@ STEPS = [StepShown("imitation", "train", 3.0, 5.0, 10.0, 2.5, {"fps": 30.0})]
 
 
 def test_every_instrument_has_points_of_a_reading_in_which_nothing_is_missing() -> None:
-    points = machine_points(EVERYTHING, AFTER) | run_points([RUN], STEPS)
+    points = machine_points(EVERYTHING, AFTER) | run_points([RUN], STEPS, ["r-1"])
     assert {row.reading for row in INSTRUMENTS} == set(points)
     assert [name for name, found in points.items() if not found] == []
 
 
 def test_points_have_the_attributes_that_the_table_names() -> None:
-    points = machine_points(EVERYTHING, AFTER) | run_points([RUN], STEPS)
+    points = machine_points(EVERYTHING, AFTER) | run_points([RUN], STEPS, ["r-1"])
     for row in INSTRUMENTS:
         assert {tuple(point.attributes) for point in points[row.reading]} == {row.attributes}
 

@@ -64,6 +64,17 @@ def test_pipeline_without_an_open_run_has_0_of_them() -> None:
     assert active(run("a", 1, "completed")) == [("a", "executing", 0), ("a", "finalizing", 0)]
 
 
+def test_name_that_a_run_had_before_a_child_named_it_is_0() -> None:
+    renamed = run("a")._replace(former=frozenset({("python", None)}))
+    told = [
+        (point.attributes["cicd.pipeline.name"], point.value)
+        for point in run_points([renamed], [])["run_info"]
+    ]
+    assert told == [("a", 1), ("python", 0)]
+    assert ("python", "executing", 0) in active(renamed)
+    assert ("python", "executing", 1) in active(renamed, run("python"))
+
+
 def test_last_run_of_a_pipeline_is_shown() -> None:
     points = run_points([run("a", 1, "failed"), run("b", 5), run("a", 2)], [])
     assert points["run_elapsed"] == [
