@@ -64,7 +64,8 @@ def wire_protocol(environ: Mapping[str, str], *variables: str) -> tuple[Protocol
 def wrong_timeouts(signal: Signal, environ: Mapping[str, str]) -> dict[str, str | None]:
     """Return the timeouts of OTLP that the SDK cannot take, each with what is wrong with it.
 
-    An empty one counts as unset, and nothing is wrong with it.
+    Returns:
+        By variable; an empty one counts as unset, and None is wrong with it.
     """
     found: dict[str, str | None] = {}
     for variable in (
@@ -109,13 +110,11 @@ def exporters_of(signal: Signal, environ: Mapping[str, str]) -> list[Any]:
     """Return the exporters of a signal; one that cannot be made is named in a warning."""
     protocol_variable = _VARIABLES[signal][2]
     made: list[Any] = []
-    timeouts: dict[str, str | None] = {}
     for name in asked_for(signal, environ):
         wanted = name
-        if name.startswith("otlp"):
-            timeouts = wrong_timeouts(signal, environ)
-            for problem in filter(None, timeouts.values()):
-                guard.warn_once(problem, problem)
+        timeouts = wrong_timeouts(signal, environ) if name.startswith("otlp") else {}
+        for problem in filter(None, timeouts.values()):
+            guard.warn_once(problem, problem)
         if name == "otlp":
             protocol, wrong = wire_protocol(
                 environ, protocol_variable, env.OTEL_EXPORTER_OTLP_PROTOCOL

@@ -45,14 +45,6 @@ class StepCell:
     change: float | None
     usage: Usage
 
-    @property
-    def counted(self) -> str:
-        """What stands behind the duration: how many executions it is of, empty where it is one."""
-        if self.executions <= 1:
-            return ""
-        failed = self.executions - self.completed
-        return f" in {self.completed}" + (f", {failed} more did not complete" if failed else "")
-
 
 @dataclass(frozen=True, slots=True)
 class StepRow:

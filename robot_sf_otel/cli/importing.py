@@ -50,7 +50,8 @@ def _from_otlp(files: Sequence[Path], root: Path, now_ns: int) -> Iterator[Writt
 def _from_robot_sf(
     places: Sequence[Path], root: Path, now_ns: int, *, pipeline: str | None = None
 ) -> Iterator[Written | str]:
-    from robot_sf_otel.interop.robot_sf import PIPELINE, import_old_runs
+    from robot_sf_otel.interop.robot_sf import PIPELINE
+    from robot_sf_otel.interop.robot_sf_import import import_old_runs
 
     return import_old_runs(places, root, now_ns, pipeline=pipeline or PIPELINE, redact=redactor())
 
@@ -127,7 +128,7 @@ def _importer(kind: SourceFormat, pipeline: str | None) -> Importer:
 def _kind(path: Path) -> SourceFormat:
     """Return what a file or folder is."""
     from robot_sf_otel.interop.outbound import exported_files
-    from robot_sf_otel.interop.robot_sf import find_old_runs
+    from robot_sf_otel.interop.robot_sf_import import find_old_runs
 
     is_folder = path.is_dir() and not exported_files(path)
     return SourceFormat.ROBOT_SF if is_folder or find_old_runs(path) else SourceFormat.OTLP

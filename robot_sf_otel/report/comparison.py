@@ -58,6 +58,16 @@ def label(index: int) -> str:
     return f"{letter}{turn or ''}"
 
 
+def duration_text(cell: StepCell) -> str:
+    """Return the duration of the completed executions, and of how many where there were several."""
+    text = duration(cell.duration_seconds)
+    if cell.executions > 1:
+        text += f" in {cell.completed}"
+        if missing := cell.executions - cell.completed:
+            text += f", {missing} more did not complete"
+    return text
+
+
 def _add_runs(page: Page, comparison: Comparison, labels: Sequence[str]) -> None:
     rows: list[list[str | Text]] = []
     for name, run, change in zip(labels, comparison.runs, comparison.changes, strict=True):
@@ -84,7 +94,7 @@ def _duration(cell: StepCell | None) -> Text:
         return Text(UNKNOWN, "dim")
     if cell.duration_seconds is None:
         return status_text(cell.status)
-    text = Text(duration(cell.duration_seconds) + cell.counted)
+    text = Text(duration_text(cell))
     if cell.change is not None:
         text.append(" ").append_text(_changed(cell.change))
     return text

@@ -173,7 +173,7 @@ class Collector(Server):
         self._folder = folder
         if configuration is None:
             configuration = folder / "collector.yaml"
-            configuration.write_text(_TO_FILE)
+            configuration.write_text(to_file())
         ports = {
             "OTLP_GRPC": f"127.0.0.1:{self.grpc_port}",
             "OTLP_HTTP": f"127.0.0.1:{self.http_port}",
@@ -248,23 +248,35 @@ class Collector(Server):
         ]
 
 
-_TO_FILE: Final = """\
-receivers:
+OTLP: Final = """\
   otlp:
     protocols:
       grpc: {endpoint: "${env:OTLP_GRPC}"}
       http: {endpoint: "${env:OTLP_HTTP}"}
+"""
+
+
+def to_file(receiver: str = OTLP) -> str:
+    """Return the configuration of a Collector that writes all that one receiver gets to `OUTPUT`.
+
+    Args:
+        receiver: Its part of the configuration, indented.
+    """
+    name = receiver.partition(":")[0].strip()
+    return f"""\
+receivers:
+{receiver}
 exporters:
-  file: {path: "${env:OUTPUT}", append: true, flush_interval: 50ms}
+  file: {{path: "${{env:OUTPUT}}", append: true, flush_interval: 50ms}}
 extensions:
-  health_check: {endpoint: "${env:HEALTH}"}
+  health_check: {{endpoint: "${{env:HEALTH}}"}}
 service:
   extensions: [health_check]
-  telemetry: {metrics: {level: none}}
+  telemetry: {{metrics: {{level: none}}}}
   pipelines:
-    traces: {receivers: [otlp], exporters: [file]}
-    metrics: {receivers: [otlp], exporters: [file]}
-    logs: {receivers: [otlp], exporters: [file]}
+    traces: {{receivers: [{name}], exporters: [file]}}
+    metrics: {{receivers: [{name}], exporters: [file]}}
+    logs: {{receivers: [{name}], exporters: [file]}}
 """
 
 

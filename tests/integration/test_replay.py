@@ -12,7 +12,7 @@ from robot_sf_otel.cli.main import run_command
 from robot_sf_otel.store.history import find_runs
 from robot_sf_otel.store.reader import load_run
 from tests.data import sample_runs
-from tests.integration.backends import Collector, collector, until
+from tests.integration.backends import Collector, collector, to_file, until
 from tests.unit.interop.round_trip import bring, carried, export
 from tests.unit.interop.test_round_trip import large, measured
 
@@ -70,23 +70,11 @@ def test_every_exported_line_is_accepted_and_comes_out_equal(
     assert_came_out(target, sent)
 
 
-FROM_FILES: Final = """\
-receivers:
+EXPORTED: Final = """\
   otlpjsonfile:
     include: ["${env:EXPORTED}/*/*.jsonl"]
     start_at: beginning
     include_file_name: false
-exporters:
-  file: {path: "${env:OUTPUT}", flush_interval: 50ms}
-extensions:
-  health_check: {endpoint: "${env:HEALTH}"}
-service:
-  extensions: [health_check]
-  telemetry: {metrics: {level: none}}
-  pipelines:
-    traces: {receivers: [otlpjsonfile], exporters: [file]}
-    metrics: {receivers: [otlpjsonfile], exporters: [file]}
-    logs: {receivers: [otlpjsonfile], exporters: [file]}
 """
 
 
@@ -99,7 +87,7 @@ def test_receiver_of_otlp_json_files_reads_every_exported_line(tmp_path: Path) -
             sent += [json.loads(line) for line in path.read_bytes().splitlines()]
     assert {signal for line in sent for signal in line} == SIGNALS
     configuration = tmp_path / "from_files.yaml"
-    configuration.write_text(FROM_FILES)
+    configuration.write_text(to_file(EXPORTED))
     environ = {"EXPORTED": str(exported)}
     with collector(tmp_path / "reader", configuration, environ) as reader:
         assert_came_out(reader, sent)

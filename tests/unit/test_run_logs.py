@@ -15,8 +15,8 @@ from loguru import logger
 
 from robot_sf_otel import current_run, pipeline, step
 from robot_sf_otel.instrument import context
+from robot_sf_otel.loguru_sink import LoguruSink
 from robot_sf_otel.redaction import Redactor
-from robot_sf_otel.run_logs import LoguruSink
 from robot_sf_otel.store.log_file import LONGEST, read_log
 from robot_sf_otel.testing import CapturedRuns, capture_run
 

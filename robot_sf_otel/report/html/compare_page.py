@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from robot_sf_otel.manifest.formats import UNKNOWN, duration, one_line, telemetry_label
 from robot_sf_otel.manifest.usage import ALL
-from robot_sf_otel.report.comparison import label
+from robot_sf_otel.report.comparison import duration_text, label
 from robot_sf_otel.report.html import charts as c
 from robot_sf_otel.report.html.axis import ticks
 from robot_sf_otel.report.html.document import render
@@ -189,7 +189,7 @@ def _duration(cell: StepCell | None) -> Cell:
         return Cell(UNKNOWN)
     if cell.duration_seconds is None:
         return Cell(cell.status, kind=f"status {cell.status}")
-    return Cell(duration(cell.duration_seconds) + cell.counted)
+    return Cell(duration_text(cell))
 
 
 def _usage(comparison: Comparison, labels: Sequence[str]) -> Table | None:

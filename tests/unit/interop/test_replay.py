@@ -201,18 +201,13 @@ def test_a_busy_endpoint_is_asked_again_after_the_time_that_it_names(run_dir: Pa
     assert 7.0 in endpoint.waited
 
 
-def test_ctrl_c_waits_for_no_endpoint(run_dir: Path) -> None:
-    asked = threading.Event()
-
-    def away(*_: object) -> Answer:
-        asked.set()
-        return Answer("later", reason="UNAVAILABLE", after=30.0)
+def interrupt(endpoint: Endpoint, run_dir: Path) -> None:
+    """Replay a run, and press Ctrl-C when it is on its way; time is real."""
 
     def interrupted() -> Iterator[tuple[Path, bool]]:
         yield run_dir, False
         raise KeyboardInterrupt
 
-    endpoint = Endpoint(away)
     replaying = Replay(
         Delivery(endpoint, 60.0, time.monotonic),
         Outgoing(Redactor()),
@@ -221,9 +216,20 @@ def test_ctrl_c_waits_for_no_endpoint(run_dir: Path) -> None:
         pace=Pace(None, time.monotonic, endpoint.wait),
         ledger_of=lambda tracker: Ledger(tracker, "http://c:4317", private=False),
     )
-    began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         replaying.send(interrupted())
+
+
+def test_ctrl_c_waits_for_no_endpoint(run_dir: Path) -> None:
+    asked = threading.Event()
+
+    def away(*_: object) -> Answer:
+        asked.set()
+        return Answer("later", reason="UNAVAILABLE", after=30.0)
+
+    endpoint = Endpoint(away)
+    began = time.monotonic()
+    interrupt(endpoint, run_dir)
 
     assert asked.is_set()
     assert endpoint.closed
@@ -241,21 +247,8 @@ def test_ctrl_c_waits_for_no_answer(run_dir: Path) -> None:
         answered.append("late")
         return TAKEN
 
-    def interrupted() -> Iterator[tuple[Path, bool]]:
-        yield run_dir, False
-        raise KeyboardInterrupt
-
     endpoint = Endpoint(hang)
-    replaying = Replay(
-        Delivery(endpoint, 60.0, time.monotonic),
-        Outgoing(Redactor()),
-        "1.0",
-        signals=["traces"],
-        pace=Pace(None, time.monotonic, endpoint.wait),
-        ledger_of=lambda tracker: Ledger(tracker, "http://c:4317", private=False),
-    )
-    with pytest.raises(KeyboardInterrupt):
-        replaying.send(interrupted())
+    interrupt(endpoint, run_dir)
 
     assert answered == []
     assert all(thread.daemon for thread in asked), "nor does the end of the program"

@@ -13,10 +13,9 @@ from robot_sf_otel.interop.robot_sf import (
     NO_REASON,
     UNKNOWN_CAUSE,
     NotImportable,
-    find_old_runs,
-    import_old_runs,
     read_history,
 )
+from robot_sf_otel.interop.robot_sf_import import find_old_runs, import_old_runs
 from robot_sf_otel.manifest import events as e
 from robot_sf_otel.manifest.fold import RunFold
 from robot_sf_otel.redaction import MASK

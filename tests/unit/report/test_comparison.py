@@ -51,6 +51,13 @@ def test_a_step_that_is_missing_or_failed_is_said() -> None:
     assert row(text, "b ")[-1] == "failed"
 
 
+def test_several_executions_are_counted_those_that_did_not_complete_apart() -> None:
+    twice = run("one", entry("a", 1), entry("a", 2))
+    text = shown(twice, run("two", entry("a", None), entry("a", 2)))
+    assert "3.0 s in 2 " in text
+    assert "2.0 s in 1, 1 more did not complete" in text
+
+
 def test_what_nobody_used_has_no_line() -> None:
     assert "Usage" not in shown(run("one", entry("a", 1)), run("two", entry("a", 1)))
     text = shown(run("one", entry("a", 1, 2.0)), run("two", entry("a", 1, 1.0)))
